@@ -1,0 +1,49 @@
+"""Capriccio: StyleGAN2 as a product.
+
+The public names are loaded on first use, so that ``import capriccio`` costs nothing and needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from capriccio.config import RunConfig
+    from capriccio.data.prepare import build_dataset
+    from capriccio.errors import CapriccioError
+    from capriccio.latent.mixing import mix
+    from capriccio.loading.model import Model, load
+    from capriccio.training.loop import train
+
+_HOME = {
+    "CapriccioError": "capriccio.errors",
+    "Model": "capriccio.loading.model",
+    "RunConfig": "capriccio.config",
+    "build_dataset": "capriccio.data.prepare",
+    "load": "capriccio.loading.model",
+    "mix": "capriccio.latent.mixing",
+    "train": "capriccio.training.loop",
+}
+
+__all__ = [
+    "CapriccioError",
+    "Model",
+    "RunConfig",
+    "build_dataset",
+    "load",
+    "mix",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'capriccio' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
