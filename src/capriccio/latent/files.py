@@ -1,0 +1,192 @@
+"""Latents files: W latents with noise maps and provenance, one format for every part that makes or takes latents.
+
+A file is ``.safetensors`` or ``.npz`` with the arrays
+
+* ``ws`` — [N, num_ws, w_dim], float32;
+* ``noise.<name>`` — optional noise maps, one per picture, [N, H, W] (``name`` is a layer's, for example ``b8.conv0``);
+
+and the record ``capriccio`` (JSON): provenance and names of the N latents. NVIDIA's ``projected_w.npz`` (array ``w``)
+is read too. Nothing in a file is executed, and no size it states is believed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.lib import format as npy_format
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from capriccio.durable import replacing
+from capriccio.errors import ShapeError, UsageError
+from capriccio.provenance import Provenance
+
+SUFFIXES = (".safetensors", ".npz")
+"""Endings of latents files."""
+
+MAX_FILE_BYTES = 4 * 2**30
+"""Largest unpacked latents file that is read."""
+
+_RECORD = "capriccio"
+_NOISE = "noise."
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, SyntaxError, struct.error,
+            zipfile.BadZipFile, zlib.error, SafetensorError)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latents:
+    """Latents of one network, checked: finite, float32, of fitting shapes."""
+
+    ws: Tensor
+    """[N, num_ws, w_dim]."""
+    noise: Mapping[str, Tensor] = field(default_factory=dict)
+    """Noise maps by layer name, each [N, H, W]; empty = the network's own."""
+    names: tuple[str, ...] = ()
+    """A name for each latent, or none."""
+    provenance: Provenance | None = None
+    """What made them."""
+
+    def __post_init__(self) -> None:
+        if self.ws.ndim != 3 or 0 in self.ws.shape:
+            raise ShapeError(f"ws must be [N, num_ws, w_dim] with at least one of each, got {list(self.ws.shape)}.")
+        for name, values in {"ws": self.ws, **self.noise}.items():
+            if not values.is_floating_point():
+                raise ShapeError(f"{name} must hold floating-point numbers, got {values.dtype}.")
+            if not torch.isfinite(values).all():
+                raise UsageError(f"{name} holds values that are not finite (NaN or infinity).")
+        for name, values in self.noise.items():
+            if values.ndim != 3 or len(values) != len(self.ws):
+                raise ShapeError(f"noise map {name} must be [{len(self.ws)}, H, W], got {list(values.shape)}.")
+        if self.names and len(self.names) != len(self.ws):
+            raise ShapeError(f"{len(self.ws)} latents need as many names or none, got {len(self.names)}.")
+
+    def __len__(self) -> int:
+        return len(self.ws)
+
+
+def save_latents(path: str | Path, latents: Latents) -> Path:
+    """Write ``latents`` to ``path``, whole or not at all; its ending chooses the format.
+
+    Raises: UsageError for an ending other than .safetensors or .npz; StorageError if the disk does not take it.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    arrays = {"ws": latents.ws, **{_NOISE + name: values for name, values in latents.noise.items()}}
+    arrays = {name: values.detach().to("cpu", torch.float32).contiguous() for name, values in arrays.items()}
+    record = json.dumps({
+        "names": list(latents.names),
+        "provenance": json.loads(latents.provenance.to_json()) if latents.provenance else None,
+    }, sort_keys=True)  # fmt: skip
+    with replacing(path) as file:
+        if suffix == ".safetensors":
+            file.write(safetensors_bytes(arrays, metadata={_RECORD: record}))
+        else:
+            text = np.frombuffer(record.encode(), dtype=np.uint8)
+            np.savez(file, allow_pickle=False, **{name: a.numpy() for name, a in arrays.items()}, **{_RECORD: text})
+    return path
+
+
+def load_latents(path: str | Path, *, num_ws: int | None = None, w_dim: int | None = None) -> Latents:
+    """Read a latents file and check that it fits a network.
+
+    Args:
+        path: a ``.safetensors`` or ``.npz`` file of this module, or NVIDIA's ``projected_w.npz``.
+        num_ws: latent rows of the network it is meant for; None = any.
+        w_dim: size of w of that network; None = any.
+
+    Raises: UsageError, naming the file, if it is missing, damaged, of another kind or network, or holds NaN.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such latents file.")
+    try:
+        arrays, record = _read_safetensors(path) if suffix == ".safetensors" else _read_npz(path)
+        latents = _latents(arrays, record)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    except _DAMAGED as error:
+        raise UsageError(f"{path}: not a latents file, or damaged ({error}).") from error
+    for what, needed, came in (("num_ws", num_ws, latents.ws.shape[1]), ("w_dim", w_dim, latents.ws.shape[2])):
+        if needed is not None and needed != came:
+            raise ShapeError(f"{path}: made for a network with {what} {came}; this model has {what} {needed}. "
+                             "Use the model it was made with.")  # fmt: skip
+    return latents
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{path}: a latents file ends in {' or '.join(SUFFIXES)}.")
+    return suffix
+
+
+def _latents(arrays: dict[str, Tensor], record: str | None) -> Latents:
+    ws = arrays.get("ws", arrays.get("w"))
+    if ws is None:
+        raise UsageError(f"has no array 'ws' (or NVIDIA's 'w'); it has {', '.join(sorted(arrays)) or 'nothing'}.")
+    facts = _facts(record)
+    noise = {name.removeprefix(_NOISE): a.float() for name, a in arrays.items() if name.startswith(_NOISE)}
+    return Latents(ws=ws.float(), noise=noise, **facts)
+
+
+def _facts(record: str | None) -> dict[str, Any]:
+    """Names and provenance of a record; a damaged one loses them, never the latents."""
+    try:
+        values = json.loads(record or "{}")
+        names = tuple(str(name) for name in values.get("names", ()))
+        provenance = values.get("provenance")
+        return {"names": names, "provenance": Provenance.from_json(json.dumps(provenance)) if provenance else None}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return {}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise UsageError(f"larger than {MAX_FILE_BYTES >> 30} GiB.")
+    with safe_open(path, framework="pt") as file:  # checks every offset against the file's true length
+        return {name: file.get_tensor(name) for name in file.keys()}, (file.metadata() or {}).get(_RECORD)  # noqa: SIM118 - not a dict
+
+
+def _read_npz(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+        if sum(member.file_size for member in members) > MAX_FILE_BYTES:
+            raise UsageError(f"unpacks to more than {MAX_FILE_BYTES >> 30} GiB.")
+        for member in members:
+            with archive.open(member) as file:
+                arrays[member.filename.removesuffix(".npy")] = _read_npy(file.read())
+    text = arrays.pop(_RECORD, None)
+    record = text.tobytes().decode("utf-8", "replace") if text is not None else None
+    wanted = {name: a for name, a in arrays.items() if name in ("ws", "w") or name.startswith(_NOISE)}
+    for name, a in wanted.items():
+        if a.dtype.kind != "f":
+            raise ShapeError(f"{name} must hold floating-point numbers, got {a.dtype}.")
+    return {name: torch.from_numpy(a.astype(np.float32)) for name, a in wanted.items()}, record
+
+
+def _read_npy(data: bytes) -> np.ndarray[Any, Any]:
+    """Read one array whose header must agree with the bytes that are there, before memory is taken for it."""
+    file = io.BytesIO(data)
+    version = npy_format.read_magic(file)
+    read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise UsageError("holds pickled objects, which are never loaded.")
+    if math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise UsageError("is damaged: an array is not as long as its header says.")
+    array: np.ndarray[Any, Any] = npy_format.read_array(io.BytesIO(data), allow_pickle=False)
+    return array
