@@ -17,6 +17,7 @@ from capriccio.errors import ConfigError, nearest
 
 Architecture = Literal["skip", "resnet", "orig"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Activation = Literal["linear", "relu", "lrelu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"]
 
 MAX_START_SIDE = 16
 """Largest start grid side; beyond it most of the picture would be the learned constant."""
@@ -106,6 +107,8 @@ class MappingConfig:
     """Width of the inner layers; null = the output width."""
     embed_dim: int | None = None
     """Width of the label embedding; null = the output width. Not used without labels."""
+    activation: Activation = "lrelu"
+    """Nonlinearity after every layer."""
     lr_multiplier: float = 0.01
     """λ: these layers learn this much slower than the rest."""
     w_avg_beta: float = 0.995
@@ -259,6 +262,9 @@ class LossConfig:
     """Path lengths use 1/this of the batch."""
     mixing_prob: float = 0.9
     """Probability that a batch is generated from two mixed latents."""
+    w_avg_updates: Literal["every-pass", "discriminator-pass"] = "every-pass"
+    """When the running mean of w moves: in every training pass of the generator, or only when it makes fakes for the
+    discriminator's main step."""
     zero_gradients: Literal["zeros", "absent"] = "zeros"
     """What a parameter that a regulariser does not touch gets in its step: a zero gradient (as in the first PyTorch
     reference: Adam decays its moments) or none (as in the later one: Adam skips it)."""
@@ -290,6 +296,8 @@ class OptimizerConfig:
     """Decay of the second moment."""
     eps: float = 1e-8
     """Added to the root of the second moment."""
+    accumulation: Literal["mean", "sum"] = "mean"
+    """How the gradients of several rounds combine. The reference programs sum, which Adam hardly notices."""
 
     def __post_init__(self) -> None:
         _check(

@@ -1,0 +1,1 @@
+"""Other people's tensor names and files."""

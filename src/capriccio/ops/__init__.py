@@ -1,0 +1,1 @@
+"""Pure tensor functions: no parameters, no state, differentiable twice, and they compile without graph breaks."""

@@ -1,0 +1,74 @@
+"""Bias, nonlinearity, gain and clamp in one step, and the second-moment normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from capriccio.config import Activation
+
+SLOPE = 0.2
+SQRT2 = 2.0**0.5
+
+_FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "linear": (lambda x: x, 1.0),
+    "relu": (torch.relu, SQRT2),
+    "lrelu": (lambda x: F.leaky_relu(x, SLOPE), SQRT2),
+    "tanh": (torch.tanh, 1.0),
+    "sigmoid": (torch.sigmoid, 1.0),
+    "elu": (F.elu, 1.0),
+    "selu": (F.selu, 1.0),
+    "softplus": (F.softplus, 1.0),
+    "swish": (F.silu, SQRT2),
+}
+
+_HOMOGENEOUS = frozenset({"linear", "relu", "lrelu"})
+"""φ(a·x) = a·φ(x) for a > 0: with these a gain may be applied to weight and bias, before the activation."""
+
+
+def default_gain(activation: Activation) -> float:
+    """Return the gain that keeps the second moment through ``activation``: √2 for the relu family, else 1."""
+    return _FUNCTIONS[activation][1]
+
+
+def is_homogeneous(activation: Activation) -> bool:
+    """Return whether a positive gain commutes with ``activation``."""
+    return activation in _HOMOGENEOUS
+
+
+def bias_act(
+    x: Tensor,
+    bias: Tensor | None = None,
+    *,
+    activation: Activation = "linear",
+    gain: float | None = None,
+    clamp: float | None = None,
+) -> Tensor:
+    """Compute ``clip(gain · φ(x + bias), −clamp, +clamp)``.
+
+    Args:
+        x: features with channels in dimension 1, [N, C, ...].
+        bias: one value per channel, [C]; None = no bias.
+        activation: φ.
+        gain: factor after φ; None = the activation's default.
+        clamp: limit after the gain; None = no clamp.
+
+    Returns: a tensor like ``x``.
+    Source: StyleGAN2, appendix B; the order bias, φ, gain, clamp is the reference's.
+    """
+    function, default = _FUNCTIONS[activation]
+    gain = default if gain is None else gain
+    if bias is not None:
+        x = x + bias.to(x.dtype).reshape(-1, *[1] * (x.ndim - 2))
+    x = function(x)
+    if gain != 1:
+        x = x * gain
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def normalize_second_moment(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """Scale each row of ``x`` [N, D] to unit mean square (also called pixel norm)."""
+    return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()

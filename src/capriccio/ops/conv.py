@@ -1,0 +1,50 @@
+"""Convolution combined with resampling: plain, ×2 up, ÷2 down, with all padding applied once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from capriccio.ops.resample import downsample2d, upfirdn2d, upsample2d
+
+Resampling = Literal["none", "up", "down"]
+
+
+def conv2d_resample(
+    x: Tensor, weight: Tensor, f: Tensor | None = None, *, resampling: Resampling = "none", bias: Tensor | None = None
+) -> Tensor:
+    """Convolve ``x`` with ``weight``, resampling by 2 with the low-pass filter ``f``.
+
+    Args:
+        x: features, [N, I, H, W].
+        weight: [O, I, k, k] with odd k; cross-correlation for "none" and "down", true convolution for "up", the
+            orientation in which a transposed convolution uses the weight as it is stored.
+        f: filter of :func:`~capriccio.ops.resample.make_filter`, [K, K]; needed when resampling.
+        resampling: "none" keeps the size, "up" doubles it, "down" halves it.
+        bias: [O], added to the result; not with "up".
+
+    Returns: [N, O, H', W'].
+    Source: StyleGAN2, appendix B.
+    """
+    k = weight.shape[-1]
+    p = k // 2
+    if resampling == "none":
+        return F.conv2d(x, weight, bias, padding=p)
+    assert f is not None, "resampling needs a filter"
+    taps = f.shape[-1]
+    if resampling == "down":
+        if k == 1:
+            return F.conv2d(downsample2d(x, f), weight, bias)
+        before, after = p + (taps - 1) // 2, p + (taps - 2) // 2
+        return F.conv2d(upfirdn2d(x, f, padding=(before, after) * 2), weight, bias, stride=2)
+    assert bias is None, "bias goes after the filter when up-sampling"
+    if k == 1:
+        # 1×1 and zero-insertion commute: convolve the small map.
+        return upsample2d(F.conv2d(x, weight), f)
+    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+    # The transposed convolution spreads each sample over k positions, that is k − 1 of padding; what the two-step
+    # form (zero-insert, pad, filter, convolve) has more or less than that is applied by the filter.
+    before, after = p + (taps + 1) // 2 - (k - 1), p + (taps - 2) // 2 - (k - 2)
+    return upfirdn2d(y, f, padding=(before, after) * 2, gain=4.0)

@@ -1,0 +1,33 @@
+"""Truncation trick in W: trade variety for typicality by moving latents towards their mean."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from capriccio.errors import ShapeError, UsageError
+
+
+def truncate(ws: Tensor, w_avg: Tensor, *, psi: float, cutoff: int | None = None) -> Tensor:
+    """Move the coarse rows of ``ws`` towards ``w_avg`` and leave the fine rows alone.
+
+    Args:
+        ws: latents, one row per style input, [N, num_ws, w_dim]; not modified.
+        w_avg: running mean of w kept by the mapping network, [w_dim].
+        psi: fraction of the distance to the mean that remains; 1 = unchanged, 0 = the mean picture.
+        cutoff: how many rows move, counted from the coarsest, 0..num_ws; None = all.
+
+    Returns: new latents, [N, num_ws, w_dim].
+    Raises: ShapeError if ``ws`` and ``w_avg`` do not fit; UsageError if ``cutoff`` is out of range.
+    Source: StyleGAN (Karras, Laine, Aila 2019), appendix B.
+    """
+    if ws.ndim != 3 or ws.shape[2:] != w_avg.shape:
+        raise ShapeError(f"ws must be [N, num_ws, {len(w_avg)}] to fit w_avg, got {list(ws.shape)}.")
+    num_ws = ws.shape[1]
+    cutoff = num_ws if cutoff is None else cutoff
+    if not 0 <= cutoff <= num_ws:
+        raise UsageError(f"truncation cutoff must lie in 0..{num_ws} for this network, got {cutoff}.")
+    if psi == 1:
+        return ws
+    coarse, fine = ws[:, :cutoff], ws[:, cutoff:]
+    return torch.cat([w_avg + psi * (coarse - w_avg), fine], dim=1)

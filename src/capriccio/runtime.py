@@ -1,0 +1,168 @@
+"""The machine: devices, precision, and the processes of one run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from capriccio.errors import ConfigError, WorkerError
+
+COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for another that is alive but busy; one that died is noticed at once."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device called ``name``: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps.
+
+    Raises: ConfigError when this machine has no such device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"--device: '{name}' is not a device; use auto, cpu, cuda, cuda:N or mps.") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"--device: this machine has {torch.cuda.device_count()} CUDA devices, '{name}' is not one.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("--device: mps is not available on this machine; use cpu.")
+    return device
+
+
+@dataclass(frozen=True)
+class ChosenPrecision:
+    """The precision of the highest levels, and why."""
+
+    name: str
+    """fp32, bf16 or fp16."""
+    dtype: torch.dtype | None
+    """What networks are set to; None = everything in float32."""
+    reason: str
+
+
+def choose_precision(name: str, device: torch.device) -> ChosenPrecision:
+    """Return the precision called ``name``, or for ``auto`` the fastest safe one of ``device``.
+
+    Raises: ConfigError for a precision the device does not have.
+    """
+    if name == "fp32":
+        return ChosenPrecision("fp32", None, "as asked")
+    if name == "fp16":
+        if device.type == "cpu":
+            raise ConfigError("--precision fp16 needs a GPU; on a processor use bf16 or fp32.")
+        return ChosenPrecision("fp16", torch.float16, "as asked")
+    if name == "bf16":
+        return ChosenPrecision("bf16", torch.bfloat16, "as asked")
+    if name != "auto":
+        raise ConfigError(f"--precision: '{name}' is none of auto, fp32, bf16, fp16.")
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return ChosenPrecision("bf16", torch.bfloat16, "this GPU has bf16 units, and bf16 cannot overflow")
+        return ChosenPrecision("fp16", torch.float16, "this GPU has fp16 units but no bf16")
+    if device.type == "cpu" and cpu_has_bf16():
+        return ChosenPrecision("bf16", torch.bfloat16, "this processor multiplies bf16 natively")
+    return ChosenPrecision("fp32", None, "this device has no fast low precision")
+
+
+@cache
+def cpu_has_bf16() -> bool:
+    """Return whether the processor has bf16 dot products (AVX512-BF16, AMX)."""
+    try:
+        with open("/proc/cpuinfo") as f:
+            flags = next((line for line in f if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        return False
+    return any(flag in flags.split() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run; a single one needs no communication.
+
+    Launched by ``torchrun``, which sets the environment.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and logs."""
+        return self.rank == 0
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum of ``value`` over all processes."""
+        if self.world_size > 1:
+            value = value.clone()
+            self._all_reduce(value)
+        return value
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace every tensor by its mean over all processes, in one flat exchange, in place."""
+        if self.world_size == 1:
+            return
+        flat = torch.cat([t.reshape(-1).float() for t in tensors])
+        self._all_reduce(flat)
+        flat /= self.world_size
+        offset = 0
+        for t in tensors:
+            t.copy_(flat[offset : offset + t.numel()].view_as(t))
+            offset += t.numel()
+
+    def share(self, value: object) -> object:
+        """Return the main process's ``value`` on every process."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        with _worker_errors():
+            dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.world_size > 1:
+            with _worker_errors():
+                dist.barrier()
+
+    def _all_reduce(self, value: Tensor) -> None:
+        with _worker_errors():
+            dist.all_reduce(value)
+
+
+@contextmanager
+def _worker_errors() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, dist.DistBackendError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise WorkerError(
+            f"another process of this run died or stopped answering ({first_line}). "
+            "Everything saved is kept: start all processes again with --resume."
+        ) from error
+
+
+@contextmanager
+def joined_processes(device: torch.device) -> Iterator[Processes]:
+    """Join the processes that ``torchrun`` started; without it, be the only one."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield Processes()
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
+    try:
+        yield Processes(dist.get_rank(), world_size)
+    finally:
+        dist.destroy_process_group()

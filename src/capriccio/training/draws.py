@@ -1,0 +1,92 @@
+"""Every random number of an iteration, derived from (seed, nimg, phase) alone.
+
+Nothing is carried from one iteration to the next, so a resumed run draws what the uninterrupted one would have drawn;
+and everything is drawn for the whole batch, so N processes see the rows that one process would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from capriccio.config import GeneratorConfig
+from capriccio.training.losses import Latents
+
+PhaseName = Literal["Gmain", "Greg", "Dmain", "Dreg"]
+
+
+class Draws(Protocol):
+    """The random numbers of one iteration, for this process."""
+
+    def latents(self, phase: PhaseName, round_index: int, *, shrink: int = 1) -> Latents:
+        """Latents of one round; only the first 1/``shrink`` of them are wanted."""
+        ...
+
+    def pl_noise(self, round_index: int, *, shrink: int) -> Tensor:
+        """Standard normal images for the path lengths of one round, [N/shrink, C, H, W]."""
+        ...
+
+
+class LabelSource(Protocol):
+    """Where the labels of fakes come from: those of uniformly random pictures of the data set."""
+
+    def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
+        """Return [count, c_dim], or None when unconditional."""
+        ...
+
+
+def stream(seed: int, *words: int | str) -> torch.Generator:
+    """Return a generator on the CPU whose numbers depend on ``seed`` and ``words`` only."""
+    digest = hashlib.blake2b(repr((seed, *words)).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+@dataclass(frozen=True)
+class SeededDraws:
+    """Draws for the iteration that begins at ``nimg``."""
+
+    config: GeneratorConfig
+    noise_shapes: tuple[tuple[int, int], ...]
+    labels: LabelSource
+    mixing_prob: float
+    seed: int
+    nimg: int
+    round_size: int
+    """Pictures per round over all processes."""
+    rank: int
+    num_processes: int
+    device: torch.device
+
+    def latents(self, phase: PhaseName, round_index: int, *, shrink: int = 1) -> Latents:
+        """Latents of one round: see :class:`Draws`."""
+        config = self.config
+        count = max(self.round_size // shrink, 1)
+        rng = stream(self.seed, self.nimg, phase, round_index)
+        z = torch.randn(count, config.z_dim, generator=rng)
+        z_mix = torch.randn(count, config.z_dim, generator=rng)
+        mixed = float(torch.rand((), generator=rng)) < self.mixing_prob
+        cutoff = int(torch.randint(1, config.num_ws, (), generator=rng))
+        rows = torch.arange(config.num_ws) >= (cutoff if mixed else config.num_ws)
+        c = self.labels.random_labels(count, rng)
+        noise = [torch.randn(count, 1, *size, generator=rng) for size in self.noise_shapes]
+        return Latents(
+            z=self._mine(z),
+            z_mix=self._mine(z_mix),
+            mixed_rows=rows.to(self.device, non_blocking=True),
+            c=None if c is None else self._mine(c),
+            noise=[self._mine(m) for m in noise],
+        )
+
+    def pl_noise(self, round_index: int, *, shrink: int) -> Tensor:
+        """Noise images of one round: see :class:`Draws`."""
+        shape = self.config.shape
+        rng = stream(self.seed, self.nimg, "pl_noise", round_index)
+        count = max(self.round_size // shrink, 1)
+        return self._mine(torch.randn(count, shape.channels, shape.height, shape.width, generator=rng))
+
+    def _mine(self, whole: Tensor) -> Tensor:
+        return whole[self.rank :: self.num_processes].to(self.device, non_blocking=True)

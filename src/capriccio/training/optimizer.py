@@ -1,0 +1,43 @@
+"""Adam for one network, corrected for lazy regularisation, with gradients made finite and steps that can be skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from capriccio.config import OptimizerConfig
+
+
+def make_adam(parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, lr: float, interval: int | None) -> torch.optim.Adam:
+    """Return Adam whose learning rate and decays account for the extra step every ``interval`` iterations.
+
+    With k steps of the main phase for one of the regulariser, ρ = k/(k + 1) and lr·ρ, β1^ρ, β2^ρ leave the change per
+    iteration what it would be without the extra step. ``interval`` None = no extra step.
+
+    Source: StyleGAN2, appendix B ("lazy regularization").
+    """
+    ratio = 1.0 if interval is None else interval / (interval + 1)
+    return torch.optim.Adam(
+        [p for p in parameters if p.requires_grad],
+        lr=lr * ratio,
+        betas=(config.beta1**ratio if config.beta1 else 0.0, config.beta2**ratio),
+        eps=config.eps,
+        fused=True,
+    )
+
+
+def parameters_of(optimizer: torch.optim.Adam) -> list[Tensor]:
+    """The parameters ``optimizer`` steps, in its order."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+@torch.no_grad()
+def sanitize(gradients: Sequence[Tensor]) -> Tensor:
+    """Replace NaN by 0 and ±inf by ±1e5 in place; return how many values were replaced, as a scalar on the device."""
+    count = torch.zeros((), dtype=torch.float32, device=gradients[0].device)
+    for gradient in gradients:
+        count += (~gradient.isfinite()).sum()
+        torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
+    return count
