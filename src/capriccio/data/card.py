@@ -1,0 +1,52 @@
+"""The data card: what a snapshot says about the pictures it was trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from capriccio.errors import DatasetError
+
+LICENCE_NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCard:
+    """Facts about a data set that depend on its pictures and settings alone: no path, no host, no time."""
+
+    name: str
+    """Base name of the archive or folder, without extension."""
+    hash: str
+    """SHA-256 over the content hashes of all pictures in reading order, hexadecimal."""
+    total: int
+    """Pictures in the archive, before anything was set aside."""
+    count: int
+    """Pictures trained on: after held-out pictures and subset, before mirroring."""
+    channels: int
+    """Channels of a picture as trained on."""
+    height: int
+    """Height as trained on, in pixels."""
+    width: int
+    """Width as trained on, in pixels."""
+    c_dim: int
+    """Size of a label; 0 = labels absent or not used."""
+    mirror: bool
+    """Whether mirrored pictures were added."""
+    licence: str = LICENCE_NOT_STATED
+    """Licence of the pictures, as the archive states it."""
+    heldout: tuple[str, ...] = ()
+    """Names of the pictures set aside before anything was learnt."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card in JSON types."""
+        return dataclasses.asdict(self) | {"heldout": list(self.heldout)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> DataCard:
+        """Inverse of :meth:`to_dict`; keys of later versions are ignored. Raises: DatasetError if a field is missing."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        try:
+            return cls(**{k: tuple(v) if k == "heldout" else v for k, v in values.items() if k in known})
+        except TypeError as error:
+            raise DatasetError(f"a data card needs the fields {', '.join(sorted(known))}, got {sorted(values)}.") from error

@@ -1,0 +1,98 @@
+"""The order in which training meets the pictures: an endless shuffled stream that can be stopped and resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 0.5
+"""Share of the data set within which a picture just shown may be swapped away."""
+
+
+class EndlessOrder:
+    """Endless shuffled stream of indices that never restarts an epoch.
+
+    The stream begins with a shuffle of 0…L−1. At step t it emits the index at position i = t mod L and, to keep later
+    rounds different, swaps it with a position drawn from the window of w = round(L/2) positions that end in i. Every
+    picture is shown equally often in the long run, and never again right after it was shown.
+
+    Args:
+        num_items: L, number of items.
+        seed: of the random generator (MT19937).
+        window: w as a share of ``num_items``; below two positions nothing is swapped.
+        world: number of ranks that share the stream.
+        rank: this one takes the steps t with t mod ``world`` = ``rank``.
+
+    Source: the field's published training order, fixed by stored numbers (``tests/golden/dataset_*.npz``).
+    """
+
+    def __init__(self, num_items: int, seed: int, *, window: float = WINDOW, world: int = 1, rank: int = 0) -> None:
+        if num_items < 1:
+            raise ValueError(f"num_items must be at least 1, got {num_items}.")
+        if not 0 <= rank < world:
+            raise ValueError(f"rank must lie in 0..{world - 1}, got {rank}.")
+        self._world = world
+        self._rank = rank
+        self._window = round(num_items * window)
+        self._rng = np.random.RandomState(seed)  # noqa: NPY002 - the stream is defined by this generator
+        self._order = np.arange(num_items, dtype=np.int64)
+        self._rng.shuffle(self._order)
+        self._step = 0
+
+    def __len__(self) -> int:
+        """Number of different items; the stream itself never ends."""
+        return len(self._order)
+
+    def next(self, count: int) -> NDArray[np.int64]:
+        """Return the next ``count`` indices of this rank, int64 [count]."""
+        if count < 0:
+            raise ValueError(f"count must be at least 0, got {count}.")
+        indices = np.empty(count, dtype=np.int64)
+        emitted = 0
+        while emitted < count:
+            wait = (self._rank - self._step) % self._world
+            steps = wait + 1 + (count - emitted - 1) * self._world
+            emitted += self._walk(steps, indices[emitted:])
+        return indices
+
+    def _walk(self, steps: int, out: NDArray[np.int64]) -> int:
+        """Take ``steps`` steps, write what this rank emits to ``out`` and return how many that were."""
+        order, length = self._order, len(self._order)
+        draws = self._rng.randint(self._window, size=steps).tolist() if self._window >= 2 else None
+        emitted = 0
+        for k in range(steps):
+            i = (self._step + k) % length
+            if (self._step + k) % self._world == self._rank:
+                out[emitted] = order[i]
+                emitted += 1
+            if draws is not None:
+                j = (i - draws[k]) % length
+                order[i], order[j] = order[j], order[i]
+        self._step += steps
+        return emitted
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return everything the stream must remember, as arrays; ``tolist()`` of each makes it JSON."""
+        _, keys, position, _, _ = self._rng.get_state(legacy=True)
+        return {
+            "step": np.array(self._step, dtype=np.int64),
+            "order": self._order.copy(),
+            "rng_keys": np.array(keys, dtype=np.uint32),
+            "rng_position": np.array(position, dtype=np.int64),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly where :meth:`state_dict` was taken; nothing is replayed.
+
+        World and rank are not part of the state: a run may resume on another number of processes.
+        Raises: ValueError if the state belongs to another number of items.
+        """
+        order = np.array(state["order"], dtype=np.int64)
+        if len(order) != len(self._order):
+            raise ValueError(f"the saved order is over {len(order)} items, this data set has {len(self._order)}.")
+        self._order = order
+        self._step = int(state["step"])
+        self._rng.set_state(("MT19937", np.array(state["rng_keys"], dtype=np.uint32), int(state["rng_position"]), 0, 0.0))
