@@ -1,0 +1,114 @@
+"""``capriccio COMMAND …``: choose the command, import only that one, turn errors into exit codes.
+
+Exit codes: 0 done; 1 the job failed; 2 bad usage or bad input; 130 and 143 interrupted by SIGINT and SIGTERM.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import NoReturn
+
+from capriccio import __version__
+from capriccio.errors import CapriccioError, UsageError, nearest
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: the module whose ``run(argv)`` does it, and a line for the overview."""
+
+    module: str
+    about: str
+
+
+COMMANDS = {
+    "train": Command("capriccio.cli.train", "train a network on a folder or archive of pictures"),
+}
+"""All commands by name; a name of two words is a command and its verb."""
+
+_EXAMPLES = """\
+examples:
+  capriccio train photos/ --out runs/mine --preset laptop --resolution 64
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        argv: words after the program's name; None = those of this process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        return _dispatch(words)
+    except SystemExit as stop:  # the parser after printing help; a command that was terminated
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        return _report("interrupted.", 128 + signal.SIGINT, debug)
+    except BrokenPipeError:  # the reader of our output left, as in `capriccio --help | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except CapriccioError as error:
+        return _report(str(error), error.exit_code, debug)
+    except OSError as error:
+        return _report(f"{error.filename or 'system'}: {error.strerror or error}.", 1, debug)
+    except Exception as error:
+        told = f"a mistake in the program, {type(error).__name__}: {error} (--debug shows where; please report it)"
+        return _report(told, 1, debug)
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview(COMMANDS, "COMMAND"))
+        return 0
+    if words[0] == "--version":
+        print(f"capriccio {__version__}")
+        return 0
+    if words[0].startswith("-"):
+        raise UsageError(f"the command comes first, then its flags, got '{words[0]}'; see 'capriccio --help'.")
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in COMMANDS:
+            return int(importlib.import_module(COMMANDS[name].module).run(words[length:]))
+    verbs = {name: command for name, command in COMMANDS.items() if name.startswith(f"{words[0]} ")}
+    if verbs and words[1:2] in ([], ["-h"], ["--help"]):
+        print(_overview(verbs, f"{words[0]} VERB"))
+        return 0
+    asked = " ".join(words[:2]) if verbs else words[0]
+    raise UsageError(f"'{asked}' is not a command.{nearest(asked, COMMANDS)} There are: {', '.join(COMMANDS)}.")
+
+
+def _overview(commands: dict[str, Command], usage: str) -> str:
+    width = max(map(len, commands)) + 2
+    lines = [f"  {name:<{width}}{command.about}" for name, command in commands.items()]
+    examples = f"\n{_EXAMPLES}" if commands is COMMANDS else ""
+    return (
+        f"usage: capriccio {usage} [flags]\n\n"
+        "StyleGAN2 as a product: train on photographs, generate, mix styles.\n\n"
+        f"commands ('capriccio COMMAND --help' has the flags of each):\n" + "\n".join(lines) + "\n\n"
+        "options:\n  --version  print the version\n  --debug    show the traceback of an error\n" + examples
+    ).rstrip()
+
+
+def _report(message: str, exit_code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"capriccio: error: {message}", file=sys.stderr)
+    return exit_code
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""From what was given to one complete run: preset defaults < YAML files < flags.
+
+The preset's numbers depend on the size of the pictures (and on the number of processes), so the shape is settled first:
+from ``--resolution`` or ``--size``, else from the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
+from capriccio.errors import ConfigError
+from capriccio.presets import preset
+
+
+def resolve_run(given: Mapping[str, Any], shape: ImageShape, *, num_processes: int = 1) -> RunConfig:
+    """Return the configuration of a run.
+
+    Args:
+        given: what files and flags said, as nested dicts of :class:`RunConfig`'s fields; ``preset`` names the start.
+        shape: shape of the pictures.
+        num_processes: processes the run has, over all machines.
+
+    Raises: ConfigError for an unknown preset or key (naming the nearest), a value out of range, or a batch that does
+        not divide by the processes.
+    """
+    start = preset(given.get("preset", "auto"), shape, num_processes=num_processes)
+    values = _over(to_dict(start), given)
+    for network in ("generator", "discriminator"):
+        values[network]["shape"] = to_dict(shape)
+    if values["batch"] % num_processes:
+        raise ConfigError(
+            f"--batch: {values['batch']} pictures cannot be shared evenly by {num_processes} processes; "
+            f"the nearest batch is {max(round(values['batch'] / num_processes), 1) * num_processes}."
+        )
+    if "batch_per_round" not in given:
+        values["batch_per_round"] = _fit_round(values["batch"] // num_processes, start.batch_per_round)
+    return from_dict(RunConfig, values)
+
+
+def _over(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the values of ``given`` put over it, section by section."""
+    merged = dict(base)
+    for key, value in given.items():
+        section = base.get(key)
+        merged[key] = _over(section, value) if isinstance(section, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _fit_round(share: int, wanted: int | None) -> int:
+    """Return the largest round of at most ``wanted`` pictures that divides a process's ``share`` of the batch."""
+    limit = share if wanted is None else min(share, wanted)
+    return max(size for size in range(1, limit + 1) if share % size == 0)

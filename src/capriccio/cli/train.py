@@ -1,0 +1,111 @@
+"""``capriccio train DATA --out RUN``: one run, from pictures to snapshots."""
+
+from __future__ import annotations
+
+import os
+from argparse import SUPPRESS
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from capriccio.cli.parser import CommandParser, Device, add_settings, given_settings, parse_size
+from capriccio.cli.run_settings import resolve_run
+from capriccio.config import ImageShape, RunConfig
+from capriccio.errors import UsageError
+
+_ALIASES = {
+    "total_kimg": "--kimg",
+    "batch_per_round": "--batch-per-round",
+    "loss.r1_gamma": "--gamma",
+    "data.labels": "--cond",
+    "data.mirror": "--mirror",
+    "data.subset": "--subset",
+    "data.holdout": "--holdout",
+    "discriminator.freeze_layers": "--freeze-d",
+    "saving.snapshot_minutes": "--snapshot-minutes",
+}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train as asked; returns the exit code."""
+    given = _parser().read(argv)
+    config = configure(given, num_processes=int(os.environ.get("WORLD_SIZE", "1")))
+    if given.get("dry_run"):
+        from capriccio.cli.dry_run import describe
+
+        print(describe(config))
+        return 0
+    if "out" not in given:
+        raise UsageError("--out: name the folder of the run, such as --out runs/first.")
+    from capriccio.training.loop import train
+
+    train(
+        config,
+        Path(given.out),
+        resume=bool(given.get("resume")),
+        init_from=given.get("init_from"),
+        continue_from=given.get("continue_from"),
+        device=given.get("device", "auto"),
+    )
+    return 0
+
+
+def configure(given: Namespace, *, num_processes: int) -> RunConfig:
+    """Return the run that was asked for: preset defaults < YAML files < flags.
+
+    Args:
+        given: what files and flags said.
+        num_processes: processes the run has.
+
+    Raises: UsageError (ConfigError, DatasetError, ShapeError) for what cannot be done.
+    """
+    settings = given_settings(given, RunConfig)
+    data = settings.setdefault("data", {})
+    if "DATA" in given:
+        data["path"] = str(given.DATA)
+    if not data.get("path"):
+        raise UsageError("DATA: name the pictures, as in 'capriccio train photos/ --out runs/first'.")
+    return resolve_run(settings, _shape(given, settings), num_processes=num_processes)
+
+
+def _shape(given: Namespace, settings: Mapping[str, Any]) -> ImageShape:
+    """Return the shape asked for by --resolution or --size, else by the settings, else that of the data set."""
+    asked = dict(settings.get("generator", {}).get("shape", {}))
+    if "resolution" in given and "size" in given:
+        raise UsageError("--resolution and --size say the same thing; give one of them.")
+    if "resolution" in given:
+        asked["height"] = asked["width"] = given.resolution
+    if "size" in given:
+        asked["height"], asked["width"] = parse_size(given.size)
+    if {"channels", "height", "width"} <= asked.keys():
+        return ImageShape(**asked)
+    from capriccio.data.dataset import peek_shape
+
+    found = peek_shape(Path(settings["data"]["path"]))
+    return ImageShape(**{"channels": found.channels, "height": found.height, "width": found.width, **asked})
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "train",
+        "Train a network on a folder or archive of pictures. With --resume the same line can always be given again.",
+        "DATA --out RUN [flags]",
+    )
+    parser.add_argument("DATA", nargs="?", type=str, default=SUPPRESS, help="Folder or archive (.zip) of pictures.")
+    group = parser.add_argument_group("the run")
+
+    def flag(name: str, about: str, **how: Any) -> None:
+        group.add_argument(name, help=about, default=SUPPRESS, **how)
+
+    flag("--out", "Folder of the run.", type=str)
+    flag("--resolution", "Side of square pictures in pixels; else that of the data set.", type=int)
+    flag("--size", "Size of the pictures, HxW such as 256x384; else that of the data set.", type=str)
+    flag("--device", "Where to compute; auto = the fastest there is.", type=Device)
+    flag("--resume", "Continue from the newest checkpoint, or start if there is none.", action="store_true")
+    flag("--init-from", "Start from the tensors of this snapshot that fit.", type=str)
+    flag("--continue-from", "Go on from this travelling snapshot, on any machine.", type=str)
+    flag("--dry-run", "Print the resolved run and what it takes, and stop.", action="store_true")
+    add_settings(parser, RunConfig, _ALIASES)
+    return parser
