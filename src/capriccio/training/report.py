@@ -1,0 +1,194 @@
+"""What a run tells: statistics collected on the device, the status line, stats.jsonl, log.txt and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from capriccio.runtime import Processes
+
+
+class Statistics:
+    """Means and deviations by name, gathered since the last tick without waiting for the device.
+
+    Names are those of the field: ``Loss/G/loss``, ``Loss/signs/real``, ``Timing/Gmain`` …
+    """
+
+    def __init__(self, device: torch.device, *, timed: bool = True) -> None:
+        self._device = device
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._timed = timed and device.type == "cpu"
+        self._moments: dict[str, Tensor] = {}
+        self._seconds: dict[str, list[float]] = {}
+        self._bad_loss = torch.zeros((), device=device)
+        self._sanitized = torch.zeros((), device=device)
+        self._skipped = torch.zeros((), device=device)
+        self._skipped_in_a_row = torch.zeros((), device=device)
+        self._phase_start = 0.0
+
+    def add(self, name: str, values: Tensor) -> None:
+        """Count every element of ``values`` under ``name``."""
+        v = values.detach().to(self._dtype).reshape(-1)
+        moments = torch.stack([torch.ones_like(v).sum(), v.sum(), v.square().sum()])
+        self._moments[name] = self._moments[name] + moments if name in self._moments else moments
+
+    # ---- phases
+
+    def begin_phase(self, name: str) -> None:
+        """Start the clock of a phase, where waiting for the device costs nothing."""
+        self._phase_start = time.perf_counter()
+
+    def end_phase(self, name: str) -> None:
+        """Stop the clock of a phase."""
+        if self._timed:
+            self._seconds.setdefault(name, []).append(time.perf_counter() - self._phase_start)
+
+    # ---- non-finite numbers
+
+    def note_loss_is_finite(self, finite: Tensor) -> None:
+        """Remember that a loss of the current phase was, or was not, finite."""
+        self._bad_loss = self._bad_loss + (~finite).float()
+
+    def take_bad_loss(self) -> Tensor:
+        """Return how many losses of the current phase were not finite, and forget them."""
+        bad, self._bad_loss = self._bad_loss, torch.zeros_like(self._bad_loss)
+        return bad
+
+    def note_sanitized(self, count: Tensor) -> None:
+        """Count gradient values that were replaced."""
+        self._sanitized = self._sanitized + count
+
+    def note_skipped(self, skip: Tensor) -> None:
+        """Count a phase whose step was (1) or was not (0) skipped."""
+        self._skipped = self._skipped + skip
+        self._skipped_in_a_row = (self._skipped_in_a_row + skip) * skip
+
+    def skipped_in_a_row(self) -> int:
+        """How many steps in a row were skipped until now; waits for the device."""
+        return int(self._skipped_in_a_row)
+
+    def forget_skipped(self) -> None:
+        """Start counting skipped steps anew, after the run was taken back."""
+        self._skipped_in_a_row = torch.zeros_like(self._skipped_in_a_row)
+
+    # ---- ticks
+
+    def mean(self, name: str) -> float | None:
+        """Mean of ``name`` since the last tick on this process; None if nothing was added."""
+        if name not in self._moments:
+            return None
+        count, total, _ = self._moments[name].tolist()
+        return float(total / count)
+
+    def take(self, processes: Processes) -> dict[str, dict[str, float]]:
+        """Return mean, std and count by name over all processes, and begin anew.
+
+        Source: std = sqrt(max(E x² − (E x)², 0)), sums in float64.
+        """
+        result = {}
+        for name in sorted(self._moments):
+            count, total, squares = processes.sum(self._moments[name]).tolist()
+            mean = total / count
+            result[name] = {"num": count, "mean": mean, "std": max(squares / count - mean * mean, 0.0) ** 0.5}
+        for name, seconds in sorted(self._seconds.items()):
+            mean = 1000 * sum(seconds) / len(seconds)
+            result[f"Timing/{name}"] = {"num": len(seconds), "mean": mean, "std": 0.0}
+        for name, value in (("sanitized_gradients", self._sanitized), ("skipped_steps", self._skipped)):
+            result[f"Numerics/{name}"] = {"num": 1, "mean": float(processes.sum(value)), "std": 0.0}
+        self._moments.clear()
+        self._seconds.clear()
+        self._sanitized = torch.zeros_like(self._sanitized)
+        self._skipped = torch.zeros_like(self._skipped)
+        return result
+
+
+class EventWriter(Protocol):
+    """The part of TensorBoard's writer that is used."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int, walltime: float | None = None) -> None:
+        """Write one number."""
+        ...
+
+    def close(self) -> None:
+        """Write what is pending."""
+        ...
+
+
+class RunLog:
+    """The files of a run folder that tell its story: log.txt, stats.jsonl, TensorBoard events where installed."""
+
+    def __init__(self, folder: Path | None, echo: Callable[[str], None]) -> None:
+        """``folder`` None = a process that tells nothing."""
+        self._folder = folder
+        self._echo = echo
+        self._events: EventWriter | None = None
+        if folder is not None:
+            self._events = _tensorboard(folder)
+
+    def say(self, line: str) -> None:
+        """Show a line and append it to log.txt."""
+        if self._folder is None:
+            return
+        self._echo(line)
+        with open(self._folder / "log.txt", "a", encoding="utf-8") as f:
+            f.write(line + "\n")
+
+    def statistics(self, values: Mapping[str, Any], *, nimg: int) -> None:
+        """Append one line to stats.jsonl, and the means to TensorBoard."""
+        if self._folder is None:
+            return
+        with open(self._folder / "stats.jsonl", "a", encoding="utf-8") as f:
+            f.write(json.dumps(values, sort_keys=True) + "\n")
+        if self._events is not None:
+            for name, value in values.items():
+                if isinstance(value, dict):
+                    self._events.add_scalar(name, value["mean"], nimg)
+
+    def trim(self, nimg: int) -> None:
+        """Drop the ticks after ``nimg``, told by a session whose progress was lost: a resumed run tells them again."""
+        path = None if self._folder is None else self._folder / "stats.jsonl"
+        if path is None or not path.exists():
+            return
+        kept = [line for line in path.read_text().splitlines() if _nimg_of(line) <= nimg]
+        beside = path.with_suffix(".partial")
+        beside.write_text("".join(line + "\n" for line in kept))
+        beside.replace(path)
+
+    def close(self) -> None:
+        """Finish the TensorBoard events."""
+        if self._events is not None:
+            self._events.close()
+
+
+def _nimg_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["nimg"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _tensorboard(folder: Path) -> EventWriter | None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    writer: EventWriter = SummaryWriter(folder)
+    return writer
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words: ``1d 03h``, ``2h 05m``, ``4m 10s``, ``12s``."""
+    s = max(0, round(seconds))
+    if s < 60:
+        return f"{s}s"
+    if s < 3600:
+        return f"{s // 60}m {s % 60:02d}s"
+    if s < 86400:
+        return f"{s // 3600}h {s // 60 % 60:02d}m"
+    return f"{s // 86400}d {s // 3600 % 24:02d}h"
