@@ -28,6 +28,7 @@ class Command:
 
 
 COMMANDS = {
+    "dataset build": Command("capriccio.cli.dataset_build", "photographs of any size to a training archive"),
     "train": Command("capriccio.cli.train", "train a network on a folder or archive of pictures"),
 }
 """All commands by name; a name of two words is a command and its verb."""

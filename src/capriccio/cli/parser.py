@@ -19,8 +19,9 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from capriccio.errors import UsageError, nearest
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 NoiseMode = Literal["const", "none", "random"]
+
+DEVICE_HELP = "Where to compute: cpu, cuda, cuda:1, mps; auto = the fastest there is."
 
 YES_NO = ActionYesNo(no_prefix="no-")
 """Action of a switch that can also be turned off: ``--mirror`` and ``--no-mirror``."""
@@ -131,7 +132,7 @@ def given_settings(values: Namespace, settings: type) -> dict[str, Any]:
 def add_device_flags(parser: CommandParser, *, batch: int) -> None:
     """Add ``--device``, ``--precision`` and ``--batch`` to a command that computes pictures."""
     group = parser.add_argument_group("computing")
-    group.add_argument("--device", type=Device, default="auto", help="Where to compute; auto = the fastest there is.")
+    group.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
     group.add_argument(
         "--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32",
         help="fp32 shows the same picture in every batch and on every machine, up to rounding; bf16 is faster.",
@@ -160,33 +161,15 @@ def add_model_flags(parser: CommandParser) -> None:
     group.add_argument("--class", type=int | None, default=None, help="Class of a conditional network; null = none.")
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, flag: str) -> tuple[int, int]:
     """Return (height, width) of ``"64"`` (square) or ``"256x384"`` (height × width).
 
-    Raises: UsageError for anything else.
+    Raises: UsageError naming ``flag`` for anything else.
     """
     match = re.fullmatch(r"(\d+)(?:[x×](\d+))?", text.strip().lower())
     if match is None:
-        raise UsageError(f"a size is S or HxW in pixels, such as 64 or 256x384, got '{text}'.")
+        raise UsageError(f"{flag}: a size is S or HxW in pixels, such as 64 or 256x384, got '{text}'.")
     return int(match[1]), int(match[2] or match[1])
-
-
-def parse_numbers(text: str, flag: str) -> tuple[int, ...]:
-    """Return the numbers of ``"0-15,42"``: single numbers and inclusive ranges, in the order given.
-
-    Args:
-        text: what was given.
-        flag: the flag it was given to, for the error.
-
-    Raises: UsageError for anything that is not such a list.
-    """
-    numbers: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if match is None or (match[2] and int(match[2]) < int(match[1])):
-            raise UsageError(f"{flag}: expected numbers and ranges such as 0-15,42, got '{text}'.")
-        numbers.extend(range(int(match[1]), int(match[2] or match[1]) + 1))
-    return tuple(numbers)
 
 
 def existing(path: str | Path, flag: str) -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import CommandParser, Device, add_settings, given_settings, parse_size
+from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_settings, given_settings, parse_size
 from capriccio.cli.run_settings import resolve_run
-from capriccio.config import ImageShape, RunConfig
+from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
 from capriccio.errors import UsageError
 
 _ALIASES = {
@@ -78,13 +78,13 @@ def _shape(given: Namespace, settings: Mapping[str, Any]) -> ImageShape:
     if "resolution" in given:
         asked["height"] = asked["width"] = given.resolution
     if "size" in given:
-        asked["height"], asked["width"] = parse_size(given.size)
-    if {"channels", "height", "width"} <= asked.keys():
-        return ImageShape(**asked)
-    from capriccio.data.dataset import peek_shape
+        asked["height"], asked["width"] = parse_size(given.size, "--size")
+    if asked.keys() < {"channels", "height", "width"}:
+        from capriccio.data.dataset import peek_shape
 
-    found = peek_shape(Path(settings["data"]["path"]))
-    return ImageShape(**{"channels": found.channels, "height": found.height, "width": found.width, **asked})
+        size = (asked["height"], asked["width"]) if {"height", "width"} <= asked.keys() else None
+        asked = to_dict(peek_shape(settings["data"]["path"], size=size)) | asked
+    return from_dict(ImageShape, asked, where="generator.shape")
 
 
 def _parser() -> CommandParser:
@@ -102,7 +102,7 @@ def _parser() -> CommandParser:
     flag("--out", "Folder of the run.", type=str)
     flag("--resolution", "Side of square pictures in pixels; else that of the data set.", type=int)
     flag("--size", "Size of the pictures, HxW such as 256x384; else that of the data set.", type=str)
-    flag("--device", "Where to compute; auto = the fastest there is.", type=Device)
+    flag("--device", DEVICE_HELP, type=str)
     flag("--resume", "Continue from the newest checkpoint, or start if there is none.", action="store_true")
     flag("--init-from", "Start from the tensors of this snapshot that fit.", type=str)
     flag("--continue-from", "Go on from this travelling snapshot, on any machine.", type=str)

@@ -1,0 +1,62 @@
+"""``capriccio dataset build SRC DEST --size S``: photographs to a training archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from capriccio.cli.parser import CommandParser, existing, parse_size
+from capriccio.cli.progress import shown_progress
+from capriccio.data.card import LICENCE_NOT_STATED
+from capriccio.data.prepare import BuildReport, build_dataset
+from capriccio.data.writer import ImageFormat
+
+
+def run(argv: Sequence[str]) -> int:
+    """Build the archive and print what became of the files."""
+    asked = _parser().read_with_defaults(argv)
+    source, size = existing(asked.SRC, "SRC"), parse_size(asked.size, "--size")
+    with shown_progress("preparing pictures") as progress:
+        report = build_dataset(
+            source,
+            Path(asked.DEST),
+            size=size,
+            image_format=asked.format,
+            licence=asked.licence,
+            progress=progress,
+        )
+    print(json.dumps(_document(report), ensure_ascii=False) if asked.json else _told(report))
+    return 0
+
+
+def _told(report: BuildReport) -> str:
+    return "\n".join([f"{report}.", *(f"  left out: {s.name}: {s.reason}" for s in report.skipped)])
+
+
+def _document(report: BuildReport) -> dict[str, object]:
+    return {
+        "dest": str(report.dest),
+        "count": report.count,
+        "height": report.height,
+        "width": report.width,
+        "skipped": [dataclasses.asdict(s) for s in report.skipped],
+    }
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "dataset build",
+        "Cut and reduce photographs to one size, into a training archive. Damaged and small ones are listed.",
+        "SRC DEST --size S [flags]",
+    )
+    parser.add_argument("SRC", type=str, help="Folder or zip of photographs.")
+    parser.add_argument("DEST", type=str, help="Archive to write, such as landscapes.zip.")
+    parser.add_argument("--size", type=str, required=True, help="Size in pixels: S, or HxW as in 256x384.")
+    parser.add_argument("--format", type=ImageFormat, default="webp", help="How pictures are stored.")
+    parser.add_argument(
+        "--licence", type=str, default=LICENCE_NOT_STATED, help="Licence of the photographs, for the cards of networks."
+    )
+    parser.add_argument("--json", action="store_true", help="Print the report as one JSON document.")
+    return parser

@@ -1,0 +1,79 @@
+"""Progress of long work on standard error: a live bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def shown_progress(about: str) -> Iterator[Progress]:
+    """Show how far the work called ``about`` is, with its rate and the time that is left.
+
+    Work that ends within a moment leaves no line where there is no terminal.
+    """
+    if sys.stderr.isatty():
+        with _bar(about) as report:
+            yield report
+    else:
+        yield _Lines(about)
+
+
+@contextmanager
+def _bar(about: str) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(about, total=None, rate="")
+        started = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            rate = done / max(time.monotonic() - started, 1e-9)
+            bars.update(task, completed=done, total=total, rate=f"{rate:.1f}/s")
+
+        yield report
+
+
+class _Lines:
+    """Plain lines, seldom enough for a log file."""
+
+    def __init__(self, about: str) -> None:
+        self._about = about
+        self._started = self._told = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told < _SECONDS_BETWEEN_LINES:
+            return
+        self._told = now
+        rate = done / (now - self._started)
+        left = duration((total - done) / rate) if rate else "?"
+        print(f"{self._about}: {done} of {total}, {rate:.1f}/s, {left} left", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as people say it: ``"40 s"``, ``"12 min"``, ``"3 h 05 min"``, ``"2.4 days"``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{seconds / 86400:.1f} days"
