@@ -78,7 +78,7 @@ def load_survey(path: Path, count: int) -> Survey | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             survey = Survey(arrays["digests"], arrays["thumbnails"], arrays["row_digests"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None
     shapes = (survey.digests.shape, survey.thumbnails.shape, survey.row_digests.shape)
     expected = ((count, DIGEST_BYTES), (count, *THUMBNAIL_SHAPE), (count, DIGEST_BYTES))
@@ -92,7 +92,7 @@ def load_pixels(path: Path, shape: tuple[int, int, int, int], survey: Survey) ->
     """
     try:
         pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
     if pixels.shape != shape or pixels.dtype != np.uint8:
         return None

@@ -44,9 +44,13 @@ class DataCard:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataCard:
-        """Inverse of :meth:`to_dict`; keys of later versions are ignored. Raises: DatasetError if a field is missing."""
+        """Inverse of :meth:`to_dict`; keys of later versions are ignored.
+
+        Raises: DatasetError if a field is missing.
+        """
         known = {field.name for field in dataclasses.fields(cls)}
+        fields: dict[str, Any] = {key: value for key, value in values.items() if key in known}
         try:
-            return cls(**{k: tuple(v) if k == "heldout" else v for k, v in values.items() if k in known})
+            return cls(**fields | {"heldout": tuple(fields.get("heldout", ()))})
         except TypeError as error:
-            raise DatasetError(f"a data card needs the fields {', '.join(sorted(known))}, got {sorted(values)}.") from error
+            raise DatasetError(f"a data card needs {', '.join(sorted(known))}; it has {sorted(values)}.") from error

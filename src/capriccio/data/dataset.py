@@ -1,10 +1,10 @@
-"""Pictures to train on: an archive or folder as uint8 [N, C, H, W] with labels, mirrored items and held-out pictures."""
+"""Pictures to train on: an archive or folder as uint8 [n, C, H, W], with labels, mirrored and held-out pictures."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -163,17 +163,22 @@ def open_dataset(
     rows = _subset(np.setdiff1d(np.arange(len(files.names)), heldout), subset, seed)
     known = all_labels or no_labels(len(files.names))
     licence = index.get("licence")
-    common = {
-        "name": path.resolve().stem if path.is_file() else path.resolve().name,
-        "hash": hashlib.sha256(survey.digests.tobytes()).hexdigest(),
-        "total": len(files.names),
-        "channels": shape.channels, "height": shape.height, "width": shape.width, "c_dim": known.dim,
-        "licence": licence if isinstance(licence, str) else LICENCE_NOT_STATED,
-        "heldout": tuple(files.names[row] for row in heldout),
-    }
+    card = DataCard(
+        name=path.resolve().stem if path.is_file() else path.resolve().name,
+        hash=hashlib.sha256(survey.digests.tobytes()).hexdigest(),
+        total=len(files.names),
+        count=len(rows),
+        channels=shape.channels,
+        height=shape.height,
+        width=shape.width,
+        c_dim=known.dim,
+        mirror=mirror,
+        licence=licence if isinstance(licence, str) else LICENCE_NOT_STATED,
+        heldout=tuple(files.names[row] for row in heldout),
+    )
     return DatasetSplit(
-        train=ImageDataset(DataCard(**common, count=len(rows), mirror=mirror), store, rows, files.names, known),
-        heldout=ImageDataset(DataCard(**common, count=len(heldout), mirror=False), store, heldout, files.names, known),
+        train=ImageDataset(card, store, rows, files.names, known),
+        heldout=ImageDataset(replace(card, count=len(heldout), mirror=False), store, heldout, files.names, known),
         skipped=_skipped(index),
     )
 
@@ -280,7 +285,7 @@ def _subset(rows: NDArray[np.int64], subset: int | None, seed: int) -> NDArray[n
     if not 1 <= subset < len(rows):
         raise DatasetError(f"subset must lie in 1..{len(rows)} pictures, got {subset}.")
     order = np.arange(len(rows))
-    np.random.RandomState(seed).shuffle(order)  # noqa: NPY002 - the subset is defined by this generator
+    np.random.RandomState(seed).shuffle(order)
     return rows[np.sort(order[:subset])]
 
 

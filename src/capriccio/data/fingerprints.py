@@ -27,7 +27,7 @@ _BANDS = 4
 def digest(pixels: Pixels) -> NDArray[np.uint8]:
     """Return the SHA-256 of shape and decoded pixels [C, H, W], uint8 [32]: independent of file name and encoding."""
     header = "×".join(map(str, pixels.shape)).encode()
-    return np.frombuffer(hashlib.sha256(header + np.ascontiguousarray(pixels).tobytes()).digest(), dtype=np.uint8)
+    return np.frombuffer(hashlib.sha256(header + pixels.tobytes()).digest(), dtype=np.uint8)
 
 
 def thumbnail(pixels: Pixels) -> NDArray[np.uint8]:
@@ -35,13 +35,15 @@ def thumbnail(pixels: Pixels) -> NDArray[np.uint8]:
     colour = pixels[:3] if len(pixels) == 4 else pixels
     grey = Image.fromarray(colour.mean(axis=0, dtype=np.float32))
     small = np.asarray(grey.resize(THUMBNAIL_SHAPE[::-1], Image.Resampling.BOX))
-    return np.clip(np.rint(small), 0, 255).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.clip(np.rint(small), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def difference_hash(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return the 64-bit difference hash of thumbnails [N, 8, 9]: is a pixel brighter than its left neighbour?"""
     brighter = thumbnails[:, :, 1:] > thumbnails[:, :, :-1]
-    return np.packbits(brighter.reshape(len(thumbnails), 64), axis=1).view(np.uint64)[:, 0]
+    packed: NDArray[np.uint8] = np.packbits(brighter.reshape(len(thumbnails), 64), axis=1)
+    return packed.view(np.uint64)[:, 0]
 
 
 def near_duplicate_groups(thumbnails: NDArray[np.uint8]) -> list[list[int]]:

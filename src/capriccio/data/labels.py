@@ -64,7 +64,7 @@ def parse_labels(entries: Any, names: Sequence[str], where: str) -> Labels:
 
 def _by_name(entries: Any, where: str) -> dict[str, Any]:
     if not isinstance(entries, list):
-        raise DatasetError(f"'{where}': 'labels' must be a list of [name, label] or null, got {type(entries).__name__}.")
+        raise DatasetError(f"'{where}': 'labels' must be a list of [name, label], got {type(entries).__name__}.")
     for entry in entries:
         if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[0], str)):
             raise DatasetError(f"'{where}': each entry of 'labels' must be [name, label], got {str(entry)[:80]}.")
@@ -83,5 +83,7 @@ def _vectors(values: list[list[float]], names: Sequence[str], where: str) -> Lab
     for name, value in zip(names, values, strict=True):
         numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in value)
         if not (numbers and len(value) == dim and np.isfinite(value).all()):
-            raise DatasetError(f"'{where}': label of '{name}' must be a list of {dim} finite numbers, got {str(value)[:80]}.")
+            raise DatasetError(
+                f"'{where}': label of '{name}' must be a list of {dim} finite numbers, got {str(value)[:80]}."
+            )
     return Labels(dim, np.array(values, dtype=np.float32).reshape(len(values), dim))

@@ -16,8 +16,8 @@ class EndlessOrder:
     """Endless shuffled stream of indices that never restarts an epoch.
 
     The stream begins with a shuffle of 0…L−1. At step t it emits the index at position i = t mod L and, to keep later
-    rounds different, swaps it with a position drawn from the window of w = round(L/2) positions that end in i. Every
-    picture is shown equally often in the long run, and never again right after it was shown.
+    rounds different, swaps it with a position drawn from the window of w = round(L/2) positions that end in i. So an
+    item rests for at least L − w steps before it is shown again.
 
     Args:
         num_items: L, number of items.
@@ -37,7 +37,7 @@ class EndlessOrder:
         self._world = world
         self._rank = rank
         self._window = round(num_items * window)
-        self._rng = np.random.RandomState(seed)  # noqa: NPY002 - the stream is defined by this generator
+        self._rng = np.random.RandomState(seed)
         self._order = np.arange(num_items, dtype=np.int64)
         self._rng.shuffle(self._order)
         self._step = 0
@@ -87,7 +87,6 @@ class EndlessOrder:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on exactly where :meth:`state_dict` was taken; nothing is replayed.
 
-        World and rank are not part of the state: a run may resume on another number of processes.
         Raises: ValueError if the state belongs to another number of items.
         """
         order = np.array(state["order"], dtype=np.int64)
@@ -95,4 +94,5 @@ class EndlessOrder:
             raise ValueError(f"the saved order is over {len(order)} items, this data set has {len(self._order)}.")
         self._order = order
         self._step = int(state["step"])
-        self._rng.set_state(("MT19937", np.array(state["rng_keys"], dtype=np.uint32), int(state["rng_position"]), 0, 0.0))
+        keys = np.array(state["rng_keys"], dtype=np.uint32)
+        self._rng.set_state(("MT19937", keys, int(state["rng_position"]), 0, 0.0))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from capriccio.errors import DatasetError
 
@@ -69,7 +69,7 @@ def decode(data: bytes) -> Pixels:
     """
     with _opened(data) as image:
         if image.mode not in PLAIN_MODES:
-            raise PictureError(f"has mode {image.mode}, not 8-bit grey, RGB or RGBA; build the data set from it instead")
+            raise PictureError(f"has mode {image.mode}, not 8-bit grey, RGB or RGBA")
         pixels = np.asarray(image)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)) if pixels.ndim == 3 else pixels[None].copy()
 
@@ -144,7 +144,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             yield image
     except PictureError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise PictureError("is not a picture of a known format") from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"has more pixels than the limit of {MAX_PIXELS:,}") from error

@@ -113,6 +113,13 @@ def open_store(
     Raises: DatasetError naming a picture that is damaged or of another size; StorageError if "raw" has no room.
     """
     all_shape = (len(files.names), *(shape.channels, shape.height, shape.width))
+    size = (shape.height, shape.width)
+    survey = load_survey(survey_path(folder, key), len(files.names))
+    if cache != "none" and survey is not None:
+        pixels = load_pixels(pixels_path(folder, key), all_shape, survey)
+        if pixels is not None:
+            return survey, MappedStore(pixels)
+
     num_bytes = int(np.prod(all_shape))
     room = has_room(folder, num_bytes)
     if cache == "raw" and not room:
@@ -120,24 +127,22 @@ def open_store(
             f"cache 'raw' needs {2 * num_bytes / 1e9:.1f} GB in a writable '{folder}'; free room, name another folder "
             "in CAPRICCIO_CACHE, or take cache 'none'."
         )
-    size = (shape.height, shape.width)
-    survey = load_survey(survey_path(folder, key), len(files.names))
     if cache == "none" or not room:
         if survey is None:
             survey = _read_all(files, native, size, None, progress)
             if room:
                 save_survey(survey_path(folder, key), survey)
         return survey, DecodingStore(files, native, size)
-    pixels = None if survey is None else load_pixels(pixels_path(folder, key), all_shape, survey)
-    if survey is None or pixels is None:
-        with replacing(pixels_path(folder, key)) as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": all_shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            survey = _read_all(files, native, size, file, progress)
-        save_survey(survey_path(folder, key), survey)
-        pixels = load_pixels(pixels_path(folder, key), all_shape, survey)
-        if pixels is None:
-            raise StorageError(f"'{pixels_path(folder, key)}' does not read back as written; check that disk.")
+
+    path = pixels_path(folder, key)
+    with replacing(path) as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": all_shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        survey = _read_all(files, native, size, file, progress)
+    save_survey(survey_path(folder, key), survey)
+    pixels = load_pixels(path, all_shape, survey)
+    if pixels is None:
+        raise StorageError(f"'{path}' does not read back as written; check that disk, or take cache 'none'.")
     return survey, MappedStore(pixels)
 
 
