@@ -1,0 +1,217 @@
+"""Where latents come from: seeds, or latents that were stored (projected photographs, edits).
+
+A source is asked for a few latents at a time, so that thousands of pictures need the memory of one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from torch import Tensor
+
+from capriccio.errors import UsageError
+from capriccio.latent.files import SUFFIXES, Latents, load_latents
+from capriccio.latent.seeds import MAX_SEED, parse_seeds
+from capriccio.provenance import Provenance
+
+if TYPE_CHECKING:
+    from capriccio.loading.model import Model
+
+NoiseMode = Literal["const", "none", "random"]
+Progress = Callable[[int, int], None]
+"""Called with (done, total) after every step of a long job."""
+
+Source = Sequence[int] | Path | Latents
+"""Seeds, a latents file, or latents."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How a seed becomes a picture."""
+
+    truncation_psi: float = 1.0
+    """Truncation ψ: 1 = off, 0 = the mean picture. Applies to seeds; stored latents are taken as they are."""
+    truncation_cutoff: int | None = None
+    """Number of coarse rows truncated; None = all."""
+    noise_mode: NoiseMode = "const"
+    """"const": the network's own maps; "none"; "random": drawn from each picture's seed."""
+    class_index: int | None = None
+    """Class, for conditional networks."""
+
+    def __post_init__(self) -> None:
+        if self.noise_mode not in ("const", "none", "random"):
+            raise UsageError(f"noise mode must be const, none or random, got '{self.noise_mode}'.")
+        if not -10 <= self.truncation_psi <= 10:
+            raise UsageError(f"psi must lie in -10..10 (1 = no truncation), got {self.truncation_psi}.")
+
+
+class LatentSource(Protocol):
+    """A number of latents, drawn on demand."""
+
+    def __len__(self) -> int: ...
+
+    def ws(self, start: int, stop: int) -> Tensor:
+        """Return latents ``start`` … ``stop`` − 1, [stop − start, num_ws, w_dim]."""
+        ...
+
+    def label(self, index: int) -> str:
+        """Return what people call the latent: "seed 42", "beach.jpg"."""
+        ...
+
+    def stem(self, index: int) -> str:
+        """Return the file name without ending: "seed0042", "latent0003"."""
+        ...
+
+    def noise_seed(self, index: int) -> int:
+        """Return the seed of the latent's noise, where noise is random."""
+        ...
+
+    def seeds(self, start: int, stop: int) -> tuple[int, ...]:
+        """Return the seeds of these latents, none when they were stored."""
+        ...
+
+    def names(self, start: int, stop: int) -> tuple[str, ...]:
+        """Return the names of stored latents, none when they come from seeds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SeededLatents:
+    """Latents of seeds."""
+
+    model: Model
+    numbers: tuple[int, ...]
+    look: Look
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def ws(self, start: int, stop: int) -> Tensor:
+        """Map the seeds through the network."""
+        chosen, look = self.numbers[start:stop], self.look
+        c = None if look.class_index is None else self.model.label(look.class_index, len(chosen))
+        ws: Tensor = self.model.ws(
+            seeds=list(chosen), c=c, truncation_psi=look.truncation_psi, truncation_cutoff=look.truncation_cutoff
+        )
+        return ws
+
+    def label(self, index: int) -> str:
+        """Return "seed 42"."""
+        return f"seed {self.numbers[index]}"
+
+    def stem(self, index: int) -> str:
+        """Return "seed0042", the field's convention."""
+        return f"seed{self.numbers[index]:04d}"
+
+    def noise_seed(self, index: int) -> int:
+        """Return the seed itself."""
+        return self.numbers[index]
+
+    def seeds(self, start: int, stop: int) -> tuple[int, ...]:
+        """Return the seeds."""
+        return self.numbers[start:stop]
+
+    def names(self, start: int, stop: int) -> tuple[str, ...]:
+        """Return nothing: seeds name themselves."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLatents:
+    """Latents that were stored."""
+
+    model: Model
+    latents: Latents
+    file_name: str
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def ws(self, start: int, stop: int) -> Tensor:
+        """Return the stored rows on the model's device."""
+        return self.latents.ws[start:stop].to(self.model.device)
+
+    def label(self, index: int) -> str:
+        """Return the stored name, or the file's with the index."""
+        if self.latents.names:
+            return self.latents.names[index]
+        return self.file_name if len(self) == 1 else f"{self.file_name} {index}"
+
+    def stem(self, index: int) -> str:
+        """Return "latent0003"; stored names may be unfit for files."""
+        return f"latent{index:04d}"
+
+    def noise_seed(self, index: int) -> int:
+        """Return the index."""
+        return index
+
+    def seeds(self, start: int, stop: int) -> tuple[int, ...]:
+        """Return nothing: these were not drawn from seeds."""
+        return ()
+
+    def names(self, start: int, stop: int) -> tuple[str, ...]:
+        """Return the labels."""
+        return tuple(self.label(index) for index in range(start, stop))
+
+
+def parse_source(text: str) -> Source:
+    """Return what ``text`` names on a command line: a latents file by its ending, else seeds like ``0-3,7``."""
+    path = Path(text)
+    return path if path.suffix.lower() in SUFFIXES else parse_seeds(text)
+
+
+def open_source(model: Model, source: Source, look: Look) -> LatentSource:
+    """Return the latents of ``source``, checked against ``model``.
+
+    Raises: UsageError if there are none, a seed is out of range, the class does not fit the network, or the file is not
+    one of this network.
+    """
+    _check_look(model, look)
+    if isinstance(source, Latents):
+        if tuple(source.ws.shape[1:]) != (model.num_ws, model.w_dim):
+            raise UsageError(f"Latents of shape {list(source.ws.shape)} do not fit this model, whose are "
+                             f"[N, {model.num_ws}, {model.w_dim}]. Use the model they were made with.")  # fmt: skip
+        return StoredLatents(model, source, "latent")
+    if isinstance(source, Path):
+        return StoredLatents(model, load_latents(source, num_ws=model.num_ws, w_dim=model.w_dim), source.name)
+    if not source:
+        raise UsageError("No seed was given. Name some, like 0-15,42, or a latents file.")
+    for seed in source:
+        if not 0 <= seed <= MAX_SEED:
+            raise UsageError(f"Seed {seed} is out of range; seeds lie in 0..{MAX_SEED}.")
+    if model.c_dim and look.class_index is None:
+        raise UsageError(f"This model is conditional: choose a class 0..{model.c_dim - 1}.")
+    return SeededLatents(model, tuple(source), look)
+
+
+def provenance_of(
+    model: Model, look: Look, source: LatentSource, start: int, stop: int, *, kind: str = "picture"
+) -> Provenance:
+    """Return the record of a file made from latents ``start`` … ``stop`` − 1 of ``source``."""
+    seeds = source.seeds(start, stop)
+    return Provenance(
+        model_hash=model.model_hash,
+        licence=model.licence,
+        kind=kind,
+        seeds=seeds,
+        latents=source.names(start, stop),
+        truncation_psi=look.truncation_psi if seeds else None,
+        truncation_cutoff=look.truncation_cutoff if seeds else None,
+        noise_mode=look.noise_mode,
+        noise_seed=source.noise_seed(start) if look.noise_mode == "random" and stop == start + 1 else None,
+        class_index=look.class_index if seeds else None,
+    )
+
+
+def _check_look(model: Model, look: Look) -> None:
+    if look.truncation_cutoff is not None and not 0 <= look.truncation_cutoff <= model.num_ws:
+        raise UsageError(f"cutoff must lie in 0..{model.num_ws} for this model, got {look.truncation_cutoff}.")
+    if look.class_index is None:
+        return
+    if not model.c_dim:
+        raise UsageError(f"This model has no classes; leave class {look.class_index} out.")
+    if not 0 <= look.class_index < model.c_dim:
+        raise UsageError(f"Class {look.class_index} is not there; this model has classes 0..{model.c_dim - 1}.")

@@ -1,0 +1,256 @@
+"""Films: a looping walk through W, as animated WebP or AVIF, or as mp4 or webm with the extra ``video``.
+
+Frames are painted when the encoder asks for them, so a film of any length needs the memory of one batch (and of its
+compressed frames, where the format is assembled at the end: WebP and AVIF).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image
+
+from capriccio.durable import replacing
+from capriccio.errors import JobError, UsageError, nearest
+from capriccio.latent.paths import ClosedPath
+from capriccio.provenance import Provenance, save_options
+from capriccio.rendering.grids import enlarge, to_picture, to_uint8
+from capriccio.rendering.sources import Look, Progress, Source, open_source, provenance_of
+
+if TYPE_CHECKING:
+    from capriccio.loading.model import Model
+
+CODECS = {".mp4": ("libx264", "libopenh264", "libsvtav1"), ".webm": ("libvpx-vp9", "libsvtav1")}
+"""Codecs of the formats that need PyAV, the most widely played first."""
+
+SUFFIXES = (".webp", ".avif", *CODECS)
+"""Endings of films."""
+
+MAX_KEYS = 1000
+"""Most key pictures of one film."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRequest:
+    """Which film."""
+
+    keys: Source
+    """Key pictures, at least two; the walk returns from the last to the first."""
+    look: Look = field(default_factory=Look)
+    """How seeds become pictures. With random noise, one drawing of it stays for the whole film, so nothing flickers."""
+    frames_per_second: int = 30
+    """Frame rate."""
+    seconds_per_key: float = 2.0
+    """Time from one key picture to the next."""
+    scale: int = 1
+    """Whole factor by which the frames are enlarged."""
+    quality: int = 80
+    """1..100; higher is larger."""
+    batch: int = 16
+    """Frames the network paints at once."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.frames_per_second <= 240:
+            raise UsageError(f"frames per second must lie in 1..240, got {self.frames_per_second}.")
+        if not 0 < self.seconds_per_key <= 600:
+            raise UsageError(f"seconds between keys must lie above 0 and up to 600, got {self.seconds_per_key}.")
+        if self.scale < 1 or self.batch < 1 or not 1 <= self.quality <= 100:
+            raise UsageError("scale and batch must be at least 1 and quality in 1..100, "
+                             f"got {self.scale}, {self.batch} and {self.quality}.")  # fmt: skip
+
+
+class Film:
+    """The frames of a walk, painted on demand, a batch around the one asked for.
+
+    Raises: UsageError if the request does not fit the model or has less than two keys.
+    """
+
+    def __init__(self, model: Model, request: VideoRequest) -> None:
+        source = open_source(model, request.keys, request.look)
+        if not 2 <= len(source) <= MAX_KEYS:
+            raise UsageError(f"A film needs 2 to {MAX_KEYS} key pictures, got {len(source)}. "
+                             "Name seeds like 0,5,9, or a file with several latents.")  # fmt: skip
+        self.model, self.request = model, request
+        self.provenance = provenance_of(model, request.look, source, 0, len(source), kind="video")
+        path = ClosedPath(source.ws(0, len(source)))
+        num_frames = max(2, round(len(source) * request.seconds_per_key * request.frames_per_second))
+        self._path, self._times = path, path.frame_times(num_frames)
+        self._noise_seed = source.noise_seed(0)
+        self._start, self._batch = 0, list[Image.Image]()
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def frame(self, index: int) -> Image.Image:
+        """Return frame ``index``."""
+        if not self._start <= index < self._start + len(self._batch):
+            self._start = index - index % self.request.batch
+            self._batch = self._paint(self._start, min(self._start + self.request.batch, len(self)))
+        return self._batch[index - self._start]
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        return (self.frame(index) for index in range(len(self)))
+
+    def _paint(self, start: int, stop: int) -> list[Image.Image]:
+        look = self.request.look
+        seeds = [self._noise_seed] * (stop - start) if look.noise_mode == "random" else None
+        with torch.inference_mode():
+            ws = self._path.at(self._times[start:stop])
+            pixels = to_uint8(self.model.images(ws, noise_mode=look.noise_mode, noise_seeds=seeds))
+        return [enlarge(to_picture(image), self.request.scale) for image in pixels]
+
+
+def save_video(model: Model, request: VideoRequest, path: str | Path, progress: Progress | None = None) -> Path:
+    """Write the film to ``path``, whole or not at all; the ending chooses the format.
+
+    Raises: UsageError for an unknown ending, a format that needs the extra ``video`` where it is not installed, or a
+        request that does not fit the model.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"{path}: '{suffix}' is no film format.{nearest(suffix, SUFFIXES)} "
+                         f"There are {', '.join(SUFFIXES)}.")  # fmt: skip
+    av = _import_av(suffix) if suffix in CODECS else None
+    film = Film(model, request)
+    report = progress or (lambda done, total: None)
+    with replacing(path) as file:
+        if av is None:
+            _write_animation(file, film, suffix, report)
+        else:
+            _write_with_av(av, file, film, suffix, report)
+    return path
+
+
+# ---- WebP and AVIF, by Pillow ----------------------------------------------------------------------------------------
+
+
+class _Reel(Image.Image):
+    """A film as Pillow sees moving pictures: seek to a frame, load it. Encoders then hold one frame at a time."""
+
+    is_animated = True
+
+    def __init__(self, film: Film, report: Progress) -> None:
+        super().__init__()
+        first = film.frame(0)
+        self._mode, self._size = first.mode, first.size
+        self.n_frames = len(film)
+        self._film, self._report = film, report
+        self._wanted, self._loaded, self._most = 0, -1, 0
+
+    def seek(self, frame: int) -> None:
+        if not 0 <= frame < self.n_frames:
+            raise EOFError("no more frames")  # Pillow's way to end an animation
+        self._wanted = frame
+
+    def tell(self) -> int:
+        return self._wanted
+
+    def load(self) -> Any:
+        if self._loaded != self._wanted:
+            self.im = self._film.frame(self._wanted).im
+            self._loaded = self._wanted
+            if self._wanted + 1 > self._most:
+                self._most = self._wanted + 1
+                self._report(self._most, self.n_frames)
+        return super().load()
+
+
+def _write_animation(file: BinaryIO, film: Film, suffix: str, report: Progress) -> None:
+    request = film.request
+    # Whole milliseconds whose sum stays right: at 30 frames per second 33, 34, 33 …
+    ends = [round(1000 * (i + 1) / request.frames_per_second) for i in range(len(film))]
+    durations = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+    options: dict[str, Any] = save_options(film.provenance, "webp" if suffix == ".webp" else "avif")
+    _Reel(film, report).save(
+        file,
+        format=suffix[1:].upper(),
+        save_all=True,
+        duration=durations,
+        quality=request.quality,
+        **options,
+        **({"loop": 0, "method": 3} if suffix == ".webp" else {"speed": 7}),
+    )
+
+
+# ---- mp4 and webm, by PyAV -------------------------------------------------------------------------------------------
+
+
+def _import_av(suffix: str) -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise UsageError(
+            f"'{suffix}' films need PyAV: pip install capriccio[video]. Or ask for .webp or .avif, which need nothing."
+        ) from error
+    return av
+
+
+def _write_with_av(av: Any, file: BinaryIO, film: Film, suffix: str, report: Progress) -> None:
+    codec = next((name for name in CODECS[suffix] if name in av.codecs_available), None)
+    if codec is None:
+        raise JobError(f"This build of PyAV has none of {', '.join(CODECS[suffix])}; ask for .webp or .avif.")
+    first = film.frame(0)
+    # 4:2:0 video has even sides; an odd one is widened by repeating its last row or column.
+    width, height = first.width + first.width % 2, first.height + first.height % 2
+    options = {"movflags": "+faststart+use_metadata_tags"} if suffix == ".mp4" else {}
+    # The muxers want a path of their own: mp4 is read again to put its index first, where browsers look for it.
+    with tempfile.TemporaryDirectory() as folder:
+        beside = Path(folder) / f"film{suffix}"
+        _encode(av, beside, film, codec, (width, height), options, report)
+        with beside.open("rb") as encoded:
+            shutil.copyfileobj(encoded, file)
+
+
+def _encode(
+    av: Any, path: Path, film: Film, codec: str, size: tuple[int, int], options: dict[str, str], report: Progress
+) -> None:
+    request, (width, height) = film.request, size
+    with av.open(str(path), mode="w", options=options) as container:
+        container.metadata.update(_metadata(film.provenance))
+        stream = container.add_stream(codec, rate=Fraction(request.frames_per_second))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = _codec_options(codec, request.quality)
+        for index, picture in enumerate(film):
+            pixels = np.asarray(_opaque(picture))
+            pixels = np.pad(pixels, ((0, height - picture.height), (0, width - picture.width), (0, 0)), mode="edge")
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            report(index + 1, len(film))
+        container.mux(stream.encode())
+
+
+def _metadata(record: Provenance) -> dict[str, str]:
+    return {
+        "title": "Capriccio",
+        "comment": record.sentence(),
+        "capriccio": record.to_json(),
+        "digital_source_type": record.digital_source_type,
+    }
+
+
+def _codec_options(codec: str, quality: int) -> dict[str, str]:
+    """Return options under which ``quality`` means about the same in each codec: 80 is hard to tell from lossless."""
+    loss = (1 - quality / 100) ** 0.6
+    if codec == "libx264":
+        return {"crf": str(round(51 * loss)), "preset": "medium"}
+    if codec == "libvpx-vp9":
+        return {"crf": str(round(63 * loss)), "b": "0", "cpu-used": "4"}
+    if codec == "libsvtav1":
+        return {"crf": str(max(1, round(63 * loss))), "preset": "8"}
+    return {}
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    if picture.mode != "RGBA":
+        return picture.convert("RGB")
+    paper = Image.new("RGB", picture.size, (255, 255, 255))
+    paper.paste(picture, mask=picture)
+    return paper
