@@ -30,12 +30,18 @@ class Command:
 COMMANDS = {
     "dataset build": Command("capriccio.cli.dataset_build", "photographs of any size to a training archive"),
     "train": Command("capriccio.cli.train", "train a network on a folder or archive of pictures"),
+    "generate": Command("capriccio.cli.generate", "paint pictures from seeds"),
+    "mix": Command("capriccio.cli.mix", "the style-mixing table of rows and columns of seeds"),
+    "video": Command("capriccio.cli.video", "a looping walk from picture to picture"),
 }
 """All commands by name; a name of two words is a command and its verb."""
 
 _EXAMPLES = """\
 examples:
-  capriccio train photos/ --out runs/mine --preset laptop --resolution 64
+  capriccio generate --seeds 0-15 --out pictures
+  capriccio mix --rows 1,2 --cols 3-7 --layers coarse --out mix.png
+  capriccio dataset build photos/ photos-64.zip --size 64
+  capriccio train photos-64.zip --out runs/mine --preset laptop
 """
 
 

@@ -12,14 +12,12 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from docstring_parser import parse_from_object
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from capriccio.errors import UsageError, nearest
-
-NoiseMode = Literal["const", "none", "random"]
 
 DEVICE_HELP = "Where to compute: cpu, cuda, cuda:1, mps; auto = the fastest there is."
 
@@ -126,39 +124,7 @@ def given_settings(values: Namespace, settings: type) -> dict[str, Any]:
     return {name: value for name, value in values.as_dict().items() if name in fields}
 
 
-# ---- flags that mean the same everywhere -----------------------------------------------------------------------------
-
-
-def add_device_flags(parser: CommandParser, *, batch: int) -> None:
-    """Add ``--device``, ``--precision`` and ``--batch`` to a command that computes pictures."""
-    group = parser.add_argument_group("computing")
-    group.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
-    group.add_argument(
-        "--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32",
-        help="fp32 shows the same picture in every batch and on every machine, up to rounding; bf16 is faster.",
-    )
-    group.add_argument("--batch", type=int, default=batch, help="Pictures computed at once; no picture depends on it.")
-
-
-def add_model_flags(parser: CommandParser) -> None:
-    """Add ``--model`` and the settings that say how a latent becomes a picture."""
-    parser.add_argument(
-        "-m", "--model", type=str, default=None,
-        help="Snapshot file, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )
-    group = parser.add_argument_group("from seed to picture")
-    group.add_argument(
-        "--psi", type=float, default=0.7,
-        help="Truncation: share of the distance to the mean latent that remains; 1 = all variety, 0 = mean picture.",
-    )
-    group.add_argument(
-        "--cutoff", type=int | None, default=None, help="Truncate this many rows, counted from coarse; null = all."
-    )
-    group.add_argument(
-        "--noise-mode", type=NoiseMode, default="const",
-        help="const: the network's own noise; none: no noise; random: new noise for each seed.",
-    )
-    group.add_argument("--class", type=int | None, default=None, help="Class of a conditional network; null = none.")
+# ---- values of flags -------------------------------------------------------------------------------------------------
 
 
 def parse_size(text: str, flag: str) -> tuple[int, int]:

@@ -1,0 +1,86 @@
+"""What the commands that paint pictures share: the same flags, and the model and look these name.
+
+Torch is imported when a model is loaded, not when help is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from jsonargparse import Namespace
+
+from capriccio.cli.parser import DEVICE_HELP, CommandParser
+from capriccio.errors import UsageError
+
+if TYPE_CHECKING:
+    from capriccio.loading.model import Model
+    from capriccio.rendering.sources import Look, Source
+
+
+def add_picture_flags(parser: CommandParser, *, batch: int = 16) -> None:
+    """Add the flags that mean the same in every command that paints pictures."""
+    parser.add_argument(
+        "-m", "--model", type=str | None, default=None,
+        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
+    )  # fmt: skip
+    look = parser.add_argument_group("from seed to picture")
+    look.add_argument(
+        "--psi", type=float, default=0.7,
+        help="Truncation: share of the distance to the mean latent that stays; 1 = full variety, 0 = the mean picture.",
+    )  # fmt: skip
+    look.add_argument(
+        "--cutoff", type=int | None, default=None, help="Truncate this many rows, counted from coarse; null = all."
+    )
+    look.add_argument(
+        "--noise-mode", type=Literal["const", "none", "random"], default="const",
+        help="const: the network's own noise; none; random: other noise for each seed.",
+    )  # fmt: skip
+    look.add_argument("--class", type=int | None, default=None, help="Class, for conditional networks.")
+    computing = parser.add_argument_group("computing")
+    computing.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
+    computing.add_argument(
+        "--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32",
+        help="In fp32 a seed is the same picture in every batch and on every machine, up to rounding; bf16 is faster.",
+    )  # fmt: skip
+    computing.add_argument("--batch", type=int, default=batch, help="Pictures painted at once; none depends on it.")
+    parser.add_argument("--json", action="store_true", help="Print what was written as one JSON document.")
+
+
+def load_model(asked: Namespace) -> Model:
+    """Return the model that ``--model``, ``--device`` and ``--precision`` name."""
+    from capriccio.loading.model import load
+
+    return load(asked.model, device=asked.device, precision=asked.precision)
+
+
+def look_of(asked: Namespace) -> Look:
+    """Return how seeds become pictures: ``--psi``, ``--cutoff``, ``--noise-mode``, ``--class``."""
+    from capriccio.rendering.sources import Look
+
+    return Look(
+        truncation_psi=asked.psi,
+        truncation_cutoff=asked.cutoff,
+        noise_mode=asked.noise_mode,
+        class_index=asked["class"],
+    )
+
+
+def source_of(text: str, flag: str) -> Source:
+    """Return the seeds, or the latents file, that was given to ``flag``.
+
+    Raises: UsageError naming the flag.
+    """
+    from capriccio.rendering.sources import parse_source
+
+    try:
+        return parse_source(text)
+    except UsageError as error:
+        raise UsageError(f"{flag}: {error}") from error
+
+
+def tell_written(files: Sequence[Path], told: str, *, as_json: bool) -> None:
+    """Print what a command wrote, for people or as JSON."""
+    print(json.dumps({"files": [str(path) for path in files]}) if as_json else told)
