@@ -31,11 +31,13 @@ _ALIASES = {
 def run(argv: Sequence[str]) -> int:
     """Train as asked; returns the exit code."""
     given = _parser().read(argv)
-    config = configure(given, num_processes=int(os.environ.get("WORLD_SIZE", "1")))
+    num_processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun says
+    config = configure(given, num_processes=num_processes)
+    device = given.get("device", "auto")
     if given.get("dry_run"):
         from capriccio.cli.dry_run import describe
 
-        print(describe(config))
+        print(describe(config, device_name=device, num_processes=num_processes))
         return 0
     if "out" not in given:
         raise UsageError("--out: name the folder of the run, such as --out runs/first.")
@@ -47,7 +49,7 @@ def run(argv: Sequence[str]) -> int:
         resume=bool(given.get("resume")),
         init_from=given.get("init_from"),
         continue_from=given.get("continue_from"),
-        device=given.get("device", "auto"),
+        device=device,
     )
     return 0
 

@@ -1,0 +1,62 @@
+"""``capriccio train … --dry-run``: the resolved run and what it takes on this machine, before anything is started."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+import yaml
+from torch.nn import functional as F
+
+from capriccio.cli.progress import duration
+from capriccio.config import RunConfig, to_dict
+from capriccio.runtime import choose_device, choose_precision
+from capriccio.training.footprint import footprint
+
+_USUAL_SHARE = 0.6
+"""Share of the speed of its convolutions that an iteration usually reaches."""
+
+
+def describe(config: RunConfig, *, device_name: str, num_processes: int) -> str:
+    """Return the resolved run as YAML, followed by its size, memory and time as YAML comments."""
+    device = choose_device(device_name)
+    precision = choose_precision(config.precision, device)
+    round_size = config.batch_per_round or config.batch // num_processes
+    needs = footprint(config, round_size=round_size, dtype=precision.dtype)
+    speed = convolution_speed(device, precision.dtype or torch.float32)
+    rate = _USUAL_SHARE * speed * num_processes / needs.flops_per_image
+    rounds = config.batch // (round_size * num_processes)
+    notes = {
+        "generator": f"{needs.generator_parameters:,} parameters",
+        "discriminator": f"{needs.discriminator_parameters:,} parameters",
+        "batch": f"{config.batch} = {num_processes} processes × {rounds} rounds × {round_size} pictures",
+        "device": f"{device}, {precision.name}: {precision.reason}",
+        "memory": f"about {_gib(needs.total_bytes)} a process and PyTorch itself: {_gib(needs.state_bytes)} for "
+        f"weights, gradients and Adam, {_gib(needs.phase_bytes)} for the largest phase",
+        "arithmetic": f"{needs.flops_per_image / 1e9:,.1f} GFLOP per image",
+        "time": f"about {duration(config.total_kimg * 1000 / rate)} for {config.total_kimg:g} kimg at {rate:,.1f} "
+        f"images/s, {_USUAL_SHARE:.0%} of what a convolution reached just now ({speed / 1e9:,.0f} GFLOP/s)",
+        "augmentation": "none",
+    }
+    resolved: str = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    return resolved + "".join(f"\n# {about:<15}{note}" for about, note in notes.items())
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.2f} GiB"
+
+
+def convolution_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the speed of a usual 3×3 convolution in FLOP/s, the best of a few tries."""
+    count, channels, side = (16, 128, 32) if device.type == "cpu" else (32, 256, 64)
+    x = torch.randn(count, channels, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    weight = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    flops = 2 * count * channels**2 * 9 * side**2
+    best = float("inf")
+    with torch.inference_mode():
+        for _ in range(8):
+            start = time.perf_counter()
+            # The value is fetched, because a GPU computes behind the back of the clock.
+            F.conv2d(x, weight, padding=1)[0, 0, 0, 0].item()
+            best = min(best, time.perf_counter() - start)
+    return flops / best
