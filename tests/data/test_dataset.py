@@ -132,7 +132,7 @@ def test_another_aspect_is_refused_for_an_archive(make_zip):
 
 def test_a_size_no_network_can_have_is_refused_with_the_nearest(make_zip):
     path = make_zip({"a.png": encoded(picture(0, 150, 150))})
-    with pytest.raises(ConfigError, match="150×150 cannot be reached.*nearest good size"):
+    with pytest.raises(ConfigError, match=r"150×150 cannot be reached.*nearest good size"):
         open_dataset(path)
 
 
@@ -156,17 +156,17 @@ def test_a_set_that_is_not_there_is_refused(tmp_path, make_zip, make_folder):
 
 def test_an_archive_of_different_sizes_names_both(make_zip):
     path = make_zip({"a.png": encoded(picture(0)), "b.png": encoded(picture(1, 16, 32))})
-    with pytest.raises(DatasetError, match="'b.png' is 3×16×32, but 'a.png' is 3×16×16"):
+    with pytest.raises(DatasetError, match=r"'b.png' is 3×16×32, but 'a.png' is 3×16×16"):
         open_dataset(path)
 
 
 def test_a_damaged_picture_is_named(make_zip):
     good = encoded(picture(1, 64, 64))
-    with pytest.raises(DatasetError, match="'b.png' cannot be decoded"):
+    with pytest.raises(DatasetError, match=r"'b.png' cannot be decoded"):
         open_dataset(make_zip({"a.png": encoded(picture(0, 64, 64)), "b.png": good[: len(good) // 2]}))
-    with pytest.raises(DatasetError, match="'a.png' is not a picture of a known format"):
+    with pytest.raises(DatasetError, match=r"'a.png' is not a picture of a known format"):
         open_dataset(make_zip({"a.png": b"<html>"}))
-    with pytest.raises(DatasetError, match="'a.png' has mode I;16"):
+    with pytest.raises(DatasetError, match=r"'a.png' has mode I;16"):
         open_dataset(make_zip({"a.png": encoded(Image.fromarray(np.zeros((8, 8), np.uint16)))}))
 
 
@@ -175,7 +175,7 @@ def test_a_picture_that_became_unreadable_during_training_is_named(make_folder):
     data = open_dataset(folder, cache="none").train
     (folder / "1.png").write_bytes(b"")
     data.images([0, 2])
-    with pytest.raises(DatasetError, match="'1.png' is an empty file"):
+    with pytest.raises(DatasetError, match=r"'1.png' is an empty file"):
         data.images([0, 1])
 
 
@@ -184,7 +184,7 @@ def test_a_damaged_member_of_a_zip_is_named(make_zip):
     raw = bytearray(path.read_bytes())
     raw[raw.index(b"img2.png") + 100] ^= 0xFF
     path.write_bytes(raw)
-    with pytest.raises(DatasetError, match="'img2.png' cannot be read"):
+    with pytest.raises(DatasetError, match=r"'img2.png' cannot be read"):
         open_dataset(path)
 
 
@@ -194,7 +194,7 @@ def test_an_absurd_size_is_refused_before_decoding(make_zip):
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
     bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
-    with pytest.raises(DatasetError, match="'a.png' has .*more.*than the limit"):
+    with pytest.raises(DatasetError, match=r"'a.png' has .*more.*than the limit"):
         open_dataset(make_zip({"a.png": bomb}))
 
 
@@ -272,7 +272,7 @@ def test_an_archive_that_changed_is_read_anew(make_zip):
 def test_a_crash_while_the_cache_is_written_leaves_nothing_half_done(make_zip, cache_dir):
     good = encoded(picture(0))
     path = make_zip({"a.png": good, "b.png": good[:40]})
-    with pytest.raises(DatasetError, match="b.png"):
+    with pytest.raises(DatasetError, match=r"b.png"):
         open_dataset(path)
     assert list((cache_dir / "datasets").iterdir()) == []
 
@@ -327,7 +327,7 @@ def test_what_is_unreadable_is_left_out_and_listed_each_time(make_folder):
 
 def test_odd_sizes_without_a_wanted_size_name_both(make_folder):
     folder = make_folder({"a.png": encoded(picture(0)), "b.png": encoded(picture(1, 16, 32))})
-    with pytest.raises(DatasetError, match="'b.png' is 16×32, but 'a.png' is 16×16.*--resolution"):
+    with pytest.raises(DatasetError, match=r"'b.png' is 16×32, but 'a.png' is 16×16.*--resolution"):
         open_dataset(folder)
 
 

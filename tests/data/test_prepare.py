@@ -36,7 +36,7 @@ def test_the_archive_is_uncompressed_and_lists_its_pictures(make_folder, tmp_pat
 
 @pytest.mark.parametrize(("image_format", "lossless"), [("webp", True), ("png", True), ("jpeg", False)])
 def test_stored_pictures_are_the_prepared_ones(make_folder, tmp_path, image_format, lossless):
-    report, split = built(make_folder({"a.png": encoded(picture(0))}), tmp_path, image_format=image_format)
+    _, split = built(make_folder({"a.png": encoded(picture(0))}), tmp_path, image_format=image_format)
     difference = np.abs(split.train.all_images()[0].astype(int) - np.asarray(picture(0)).transpose(2, 0, 1))
     assert difference.max() <= (0 if lossless else 12)
 

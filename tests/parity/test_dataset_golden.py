@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_the_endless_order_is_the_same(golden):
     streams = {key: values for key, values in golden.items() if key.startswith("order.")}
     assert streams
     for key, expected in streams.items():
-        seed, world, rank = (int(part.lstrip("seedworlank")) for part in key.split(".")[1:])
+        seed, world, rank = (int(number) for number in re.findall(r"\d+", key))
         order = EndlessOrder(golden["config"]["n"], seed, world=world, rank=rank)
         got = np.concatenate([order.next(4), order.next(0), order.next(len(expected) - 4)])
         np.testing.assert_array_equal(got, expected, err_msg=key)

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from capriccio.data.durable import replacing
 from capriccio.data.fingerprints import DIGEST_BYTES, THUMBNAIL_SHAPE, digest
 from capriccio.data.pictures import Pixels
+from capriccio.durable import replacing
 
 CACHE_VARIABLE = "CAPRICCIO_CACHE"
 _CHECKED_ROWS = 8

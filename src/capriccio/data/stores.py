@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from capriccio.config import ImageShape
 from capriccio.data.archive import PictureFiles
 from capriccio.data.cache import Survey, has_room, load_pixels, load_survey, pixels_path, save_survey, survey_path
-from capriccio.data.durable import replacing
 from capriccio.data.fingerprints import digest, thumbnail
 from capriccio.data.pictures import PictureError, Pixels, decode, reduce
+from capriccio.durable import replacing
 from capriccio.errors import DatasetError, StorageError
 
 CacheMode = Literal["auto", "none", "raw", "device"]

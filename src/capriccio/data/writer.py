@@ -15,9 +15,9 @@ from PIL import Image
 
 from capriccio.data.archive import INDEX_NAME
 from capriccio.data.card import LICENCE_NOT_STATED
-from capriccio.data.durable import replacing
 from capriccio.data.fingerprints import digest
 from capriccio.data.pictures import decode
+from capriccio.durable import replacing
 
 ImageFormat = Literal["webp", "png", "jpeg"]
 
