@@ -131,7 +131,8 @@ def render_report(report: Report) -> str:
         "</header>\n<main>",
         *(_section(section, number) for number, section in enumerate(report.sections, 1)),
         f"</main>\n<footer><p>Made by Capriccio {escape(code_version())}. "
-        "Generated pictures show nothing that exists. This page is one file and loads nothing.</p></footer>\n</body>\n</html>\n",
+        "Generated pictures show nothing that exists. This page is one file and loads nothing.</p></footer>",
+        "</body>\n</html>\n",
     ]
     return "\n".join(part for part in parts if part)
 
