@@ -10,7 +10,8 @@
     └── JobError (also a RuntimeError)     the job was right and failed; exit code 1
         ├── DivergedError                  losses stay non-finite
         ├── StorageError                   disk full, file system read-only
-        └── WorkerError                    another process of the run died
+        ├── WorkerError                    another process of the run died
+        └── Interrupted                    a signal asked to stop; everything was saved; exit code 128 + signal
 
 A message is one line that says what was needed, what came, and what to do.
 """
@@ -69,6 +70,14 @@ class StorageError(JobError):
 
 class WorkerError(JobError):
     """Another process of the same run died or stopped answering."""
+
+
+class Interrupted(JobError):
+    """A signal asked the job to stop, and it saved and left."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

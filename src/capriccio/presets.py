@@ -72,8 +72,8 @@ _FIXED = {
     ),
     "laptop": _Preset(
         about="64×64 on a processor without a graphics card, in a night",
-        total_kimg=300.0, batch=16, reference_gpus=1, mbstd_group_size=4, channel_base=4096, channel_max=160,
-        latent_dim=256, lr=0.0025, r1_gamma=0.1, ema_kimg=5.0, ema_rampup=0.05, map_layers=2,
+        total_kimg=300.0, batch=16, reference_gpus=1, mbstd_group_size=4, channel_base=2048, channel_max=192,
+        latent_dim=256, lr=0.0025, r1_gamma=0.2, ema_kimg=5.0, ema_rampup=0.05, map_layers=2,
         saving=SavingConfig(kimg_per_tick=1.0, snapshot_kimg=10.0, snapshot_minutes=20.0, first_snapshot_minutes=2.0),
     ),
     "tiny": _Preset(

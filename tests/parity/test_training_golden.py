@@ -100,12 +100,12 @@ class GivenDraws:
     iteration: int
     config: object
 
-    def latents(self, phase, round_index, *, shrink=1) -> Latents:
-        size = self.golden.config["batch_per_round"]
-        z = self.golden[f"in/it{self.iteration}/{phase}.z"][round_index * size :][: size // shrink]
+    def latents(self, phase, round_index, count) -> Latents:
+        first = round_index * self.golden.config["batch_per_round"]
+        z = self.golden[f"in/it{self.iteration}/{phase}.z"][first : first + count]
         return latents_of(self.config, z, None)
 
-    def pl_noise(self, round_index, *, shrink) -> Tensor:
+    def pl_noise(self, round_index, count) -> Tensor:
         return self.golden[f"in/it{self.iteration}/Greg.pl_noise.round{round_index}"]
 
 

@@ -22,12 +22,12 @@ PhaseName = Literal["Gmain", "Greg", "Dmain", "Dreg"]
 class Draws(Protocol):
     """The random numbers of one iteration, for this process."""
 
-    def latents(self, phase: PhaseName, round_index: int, *, shrink: int = 1) -> Latents:
-        """Latents of one round; only the first 1/``shrink`` of them are wanted."""
+    def latents(self, phase: PhaseName, round_index: int, count: int) -> Latents:
+        """Return ``count`` latents of one round."""
         ...
 
-    def pl_noise(self, round_index: int, *, shrink: int) -> Tensor:
-        """Standard normal images for the path lengths of one round, [N/shrink, C, H, W]."""
+    def pl_noise(self, round_index: int, count: int) -> Tensor:
+        """Return standard normal images for the path lengths of one round, [count, C, H, W]."""
         ...
 
 
@@ -54,18 +54,18 @@ class SeededDraws:
     labels: LabelSource
     mixing_prob: float
     seed: int
+    salt: int
+    """Changed when a run is taken back after it diverged."""
     nimg: int
-    round_size: int
-    """Pictures per round over all processes."""
     rank: int
     num_processes: int
     device: torch.device
 
-    def latents(self, phase: PhaseName, round_index: int, *, shrink: int = 1) -> Latents:
-        """Latents of one round: see :class:`Draws`."""
+    def latents(self, phase: PhaseName, round_index: int, count: int) -> Latents:
+        """Return latents of one round: see :class:`Draws`."""
         config = self.config
-        count = max(self.round_size // shrink, 1)
-        rng = stream(self.seed, self.nimg, phase, round_index)
+        count *= self.num_processes
+        rng = stream(self.seed, self.salt, self.nimg, phase, round_index)
         z = torch.randn(count, config.z_dim, generator=rng)
         z_mix = torch.randn(count, config.z_dim, generator=rng)
         mixed = float(torch.rand((), generator=rng)) < self.mixing_prob
@@ -81,12 +81,11 @@ class SeededDraws:
             noise=[self._mine(m) for m in noise],
         )
 
-    def pl_noise(self, round_index: int, *, shrink: int) -> Tensor:
-        """Noise images of one round: see :class:`Draws`."""
+    def pl_noise(self, round_index: int, count: int) -> Tensor:
+        """Return noise images of one round: see :class:`Draws`."""
         shape = self.config.shape
-        rng = stream(self.seed, self.nimg, "pl_noise", round_index)
-        count = max(self.round_size // shrink, 1)
-        return self._mine(torch.randn(count, shape.channels, shape.height, shape.width, generator=rng))
+        rng = stream(self.seed, self.salt, self.nimg, "pl_noise", round_index)
+        return self._mine(torch.randn(count * self.num_processes, shape.channels, shape.height, shape.width, generator=rng))
 
     def _mine(self, whole: Tensor) -> Tensor:
         return whole[self.rank :: self.num_processes].to(self.device, non_blocking=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from capriccio.config import RunConfig
+from capriccio.errors import JobError
+from capriccio.networks.layers import largest_divisor
 from capriccio.runtime import Processes
 from capriccio.training import losses
 from capriccio.training.draws import Draws, PhaseName
@@ -45,6 +47,20 @@ def compiled_phases(**options: Any) -> Phases:
     )
 
 
+class Round(NamedTuple):
+    """One of the equal parts a batch is divided into to save memory."""
+
+    index: int
+    size: int
+    """Pictures of this process."""
+    weight: float
+    """What its loss is multiplied by: the lazy interval, and 1/rounds when gradients are averaged over rounds."""
+
+
+RoundFunction = Callable[[Round], None]
+"""Adds the gradients of one round to those of its network."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """The real pictures of an iteration, for this process; all phases share them."""
@@ -54,10 +70,10 @@ class Batch:
     labels: Tensor | None
     """[N, c_dim]; None when unconditional."""
 
-    def round(self, index: int, size: int) -> tuple[Tensor, Tensor | None]:
-        """Return the ``index``-th run of ``size`` consecutive pictures and their labels."""
-        part = slice(index * size, (index + 1) * size)
-        return self.reals[part], None if self.labels is None else self.labels[part]
+    def part(self, this: Round) -> tuple[Tensor, Tensor | None]:
+        """Return the consecutive pictures of a round, and their labels."""
+        rows = slice(this.index * this.size, (this.index + 1) * this.size)
+        return self.reals[rows], None if self.labels is None else self.labels[rows]
 
 
 @dataclass(frozen=True)
@@ -68,10 +84,10 @@ class Trainer:
     processes: Processes
     phases: Phases
     statistics: Statistics
-    after_phase: Callable[[PhaseName, Sequence[nn.Parameter]], None] | None = None
+    after_phase: Callable[[PhaseName, Sequence[Tensor]], None] | None = None
     """Called with the accumulated gradients before each optimiser step; for tests and profiling."""
 
-    def run(self, state: TrainingState, batch: Batch, draws: Draws, *, round_size: int) -> None:
+    def run(self, state: TrainingState, batch: Batch, draws: Draws, *, round_size: int) -> int:
         """Advance ``state`` by one batch.
 
         Args:
@@ -79,62 +95,63 @@ class Trainer:
             batch: this process's pictures.
             draws: this process's random numbers.
             round_size: pictures per round of this process; the batch is a whole number of rounds.
+
+        Returns: the round size that fitted into memory, ``round_size`` or a divisor of it.
         """
         config, i = self.config, state.iteration
-        num_rounds = len(batch.reals) // round_size
         pl_every, r1_every = config.loss.pl_interval, config.loss.r1_interval
         has_pl, has_r1 = config.loss.pl_weight > 0, config.loss.r1_gamma > 0
+        generator_rounds = partial(self._generator_main, state, draws)
+        path_length_rounds = partial(self._path_length, state, draws)
+        discriminator_rounds = partial(self._discriminator_main, state, batch, draws)
+        r1_rounds = partial(self._r1, state, batch)
         _set_learning_rates(state, config)
 
-        with self._step("Gmain", state.generator, state.generator_optimizer, num_rounds, gain=1):
-            for r in range(num_rounds):
-                self._generator_main(state, draws, r, num_rounds)
-                if has_pl and pl_every is None:
-                    self._path_length(state, draws, r, num_rounds, gain=1)
+        main: list[RoundFunction] = [generator_rounds]
+        if has_pl and pl_every is None:
+            main.append(path_length_rounds)
+        size = self._step("Gmain", state.generator_optimizer, main, batch, round_size, gain=1)
         if has_pl and pl_every is not None and i % pl_every == 0:
-            with self._step("Greg", state.generator, state.generator_optimizer, num_rounds, gain=pl_every):
-                for r in range(num_rounds):
-                    self._path_length(state, draws, r, num_rounds, gain=pl_every)
+            size = self._step("Greg", state.generator_optimizer, [path_length_rounds], batch, size, gain=pl_every)
 
-        with self._step("Dmain", state.discriminator, state.discriminator_optimizer, num_rounds, gain=1):
-            for r in range(num_rounds):
-                self._discriminator_main(state, batch, draws, r, round_size, num_rounds)
-                if has_r1 and r1_every is None:
-                    self._r1(state, batch, r, round_size, num_rounds, gain=1)
+        main = [discriminator_rounds]
+        if has_r1 and r1_every is None:
+            main.append(r1_rounds)
+        size = self._step("Dmain", state.discriminator_optimizer, main, batch, size, gain=1)
         if has_r1 and r1_every is not None and i % r1_every == 0:
-            with self._step("Dreg", state.discriminator, state.discriminator_optimizer, num_rounds, gain=r1_every):
-                for r in range(num_rounds):
-                    self._r1(state, batch, r, round_size, num_rounds, gain=r1_every)
+            size = self._step("Dreg", state.discriminator_optimizer, [r1_rounds], batch, size, gain=r1_every)
 
         beta = ema_beta(config.ema, nimg=state.nimg, batch=config.batch)
         update_ema(state.generator_ema, state.generator, beta)
         state.nimg += config.batch
         state.iteration += 1
+        return size
 
     # ---- the rounds of each phase
 
-    def _generator_main(self, state: TrainingState, draws: Draws, r: int, num_rounds: int) -> None:
-        latents = draws.latents("Gmain", r)
-        output = self.phases.generator_main(state.generator, state.discriminator, latents)
-        self._backward(output, num_rounds, gain=1)
+    def _generator_main(self, state: TrainingState, draws: Draws, this: Round) -> None:
+        output = self.phases.generator_main(
+            state.generator, state.discriminator, draws.latents("Gmain", this.index, this.size)
+        )
+        self._backward(output, this)
         self._track(state, output.w_mean, is_discriminator_pass=False)
 
-    def _path_length(self, state: TrainingState, draws: Draws, r: int, num_rounds: int, gain: int) -> None:
+    def _path_length(self, state: TrainingState, draws: Draws, this: Round) -> None:
         loss = self.config.loss
-        latents = draws.latents("Greg", r, shrink=loss.pl_batch_shrink)
-        noise = draws.pl_noise(r, shrink=loss.pl_batch_shrink)
-        lengths, w_mean = self.phases.path_lengths(state.generator, latents, noise)
-        total = self.processes.sum(lengths.detach().sum())
+        count = max(this.size // loss.pl_batch_shrink, 1)
+        lengths, w_mean = self.phases.path_lengths(
+            state.generator, draws.latents("Greg", this.index, count), draws.pl_noise(this.index, count)
+        )
         step = losses.path_length_cotangent(
             lengths,
             state.pl_mean,
-            total=total,
-            count=len(lengths) * self.processes.world_size,
+            total=self.processes.sum(lengths.detach().sum()),
+            count=count * self.processes.world_size,
             weight=loss.pl_weight,
             decay=loss.pl_decay,
         )
         # Gradients are averaged over processes later; the cotangent is already that of the global mean.
-        lengths.backward(step.cotangent * (gain * self.processes.world_size * self._round_weight(num_rounds)))
+        lengths.backward(step.cotangent * (this.weight * self.processes.world_size))
         finite = step.pl_mean.isfinite()
         self.statistics.note_loss_is_finite(finite)
         state.pl_mean.copy_(torch.where(finite, step.pl_mean, state.pl_mean))
@@ -142,33 +159,36 @@ class Trainer:
         self.statistics.add("Loss/G/reg", step.penalties * loss.pl_weight)
         self._track(state, w_mean, is_discriminator_pass=False)
 
-    def _discriminator_main(
-        self, state: TrainingState, batch: Batch, draws: Draws, r: int, size: int, num_rounds: int
-    ) -> None:
-        reals, labels = batch.round(r, size)
-        latents = draws.latents("Dmain", r)
+    def _discriminator_main(self, state: TrainingState, batch: Batch, draws: Draws, this: Round) -> None:
+        reals, labels = batch.part(this)
+        latents = draws.latents("Dmain", this.index, this.size)
         output = self.phases.discriminator_main(state.generator, state.discriminator, latents, reals, labels)
-        self._backward(output, num_rounds, gain=1)
+        self._backward(output, this)
         self._track(state, output.w_mean, is_discriminator_pass=True)
 
-    def _r1(self, state: TrainingState, batch: Batch, r: int, size: int, num_rounds: int, gain: int) -> None:
-        reals, labels = batch.round(r, size)
+    def _r1(self, state: TrainingState, batch: Batch, this: Round) -> None:
+        reals, labels = batch.part(this)
         output = self.phases.r1_penalty(state.discriminator, reals, labels, gamma=self.config.loss.r1_gamma)
-        self._backward(output, num_rounds, gain)
+        self._backward(output, this)
 
     # ---- what all phases share
 
-    @contextmanager
     def _step(
-        self, name: PhaseName, network: nn.Module, optimizer: torch.optim.Adam, num_rounds: int, gain: int
-    ) -> Iterator[None]:
-        """Clear gradients, let the rounds accumulate theirs, share them, make them finite, step."""
+        self,
+        name: PhaseName,
+        optimizer: torch.optim.Adam,
+        functions: Sequence[RoundFunction],
+        batch: Batch,
+        size: int,
+        *,
+        gain: int,
+    ) -> int:
+        """Clear gradients, accumulate those of all rounds, share them, make them finite, step; return the round size."""
         parameters = parameters_of(optimizer)
         for p in parameters:
             p.requires_grad_(True)
-            p.grad = None
         self.statistics.begin_phase(name)
-        yield
+        size = self._accumulate(parameters, functions, len(batch.reals), size, gain)
         if self.config.loss.zero_gradients == "zeros":
             for p in parameters:
                 if p.grad is None:
@@ -183,15 +203,43 @@ class Trainer:
         # step counts alone where `found_inf` is not 0.
         skip = (bad_loss > 0).float()
         self.statistics.note_skipped(skip)
-        optimizer.found_inf = skip
+        optimizer.found_inf = skip  # type: ignore[attr-defined]
         optimizer.step()
         for p in parameters:
             p.requires_grad_(False)
+            p.grad = None
         self.statistics.end_phase(name)
+        return size
 
-    def _backward(self, output: losses.PhaseOutput, num_rounds: int, gain: int) -> None:
+    def _accumulate(
+        self, parameters: Sequence[Tensor], functions: Sequence[RoundFunction], total: int, size: int, gain: int
+    ) -> int:
+        """Run all rounds; when memory does not suffice, begin the phase again with rounds of half the size."""
+        while True:
+            for p in parameters:
+                p.grad = None
+            try:
+                num_rounds = total // size
+                for index in range(num_rounds):
+                    for function in functions:
+                        function(Round(index, size, gain * self._round_weight(num_rounds)))
+                return size
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if size == 1 or self.processes.world_size > 1:
+                    # Processes with different numbers of rounds would wait for each other for ever.
+                    raise JobError(
+                        f"out of memory with rounds of {size} pictures; give a smaller --batch-per-round."
+                    ) from error
+            size = largest_divisor(size, size // 2)
+            self.statistics.take_bad_loss()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _backward(self, output: losses.PhaseOutput, this: Round) -> None:
         self.statistics.note_loss_is_finite(output.loss.detach().isfinite())
-        (output.loss * (gain * self._round_weight(num_rounds))).backward()
+        (output.loss * this.weight).backward()
         for name, values in output.statistics.items():
             self.statistics.add(name, values)
 
@@ -213,3 +261,7 @@ def _set_learning_rates(state: TrainingState, config: RunConfig) -> None:
         for group in optimizer.param_groups:
             base = group.setdefault("full_lr", group["lr"])
             group["lr"] = base * ramp
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

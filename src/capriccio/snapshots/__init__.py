@@ -1,0 +1,1 @@
+"""Networks on disk: one safetensors file that says everything about itself."""

@@ -1,0 +1,218 @@
+"""Checkpoints: a folder that holds everything a run must remember, whole or absent, with checksums.
+
+A checkpoint is written beside, flushed to disk and renamed. A damaged one is passed over for the one before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from capriccio.errors import RunError, StorageError
+from capriccio.training.state import TrainingState
+
+FORMAT_VERSION = 1
+_NETWORKS = ("generator", "discriminator", "generator_ema")
+_OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
+_SCALARS = ("nimg", "iteration", "warm_start_nimg", "salt", "fp32_until_nimg", "seconds")
+_PARTIAL, _REPLACED = ".partial", ".replaced"
+
+
+def checkpoint_name(nimg: int) -> str:
+    """Return the folder name of a checkpoint at ``nimg`` images, in whole kimg."""
+    return f"checkpoint-{nimg // 1000:06d}"
+
+
+def save_checkpoint(folder: Path, state: TrainingState, position: dict[str, Tensor], progress: dict[str, Any]) -> Path:
+    """Write a checkpoint into ``folder``; an older one of the same kimg is replaced only by a complete new one.
+
+    Args:
+        folder: the run's ``checkpoints`` folder.
+        state: networks, optimisers, clock.
+        position: where the run stands in the data order.
+        progress: what the loop remembers besides (tick, times), JSON types.
+
+    Returns: the path of the checkpoint.
+    Raises: StorageError if the disk has no room; older checkpoints are untouched.
+    """
+    files = {
+        "networks.safetensors": save_tensors(_network_tensors(state)),
+        "optimizers.safetensors": save_tensors(_optimizer_tensors(state)),
+        "position.safetensors": save_tensors({k: v.contiguous() for k, v in position.items()}),
+        "progress.json": json.dumps(
+            progress | {name: getattr(state, name) for name in _SCALARS} | {"format_version": FORMAT_VERSION},
+            sort_keys=True,
+        ).encode(),
+    }
+    manifest = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    files["manifest.json"] = json.dumps({"nimg": state.nimg, "sha256": manifest}, sort_keys=True).encode()
+
+    needed = sum(map(len, files.values()))
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed * 1.1 + 2**20:
+        raise StorageError(
+            f"not enough disk for a checkpoint: it takes {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free in "
+            f"'{folder}'. Free some space; the checkpoint before it is kept."
+        )
+    final = folder / checkpoint_name(state.nimg)
+    partial, replaced = final.with_name(final.name + _PARTIAL), final.with_name(final.name + _REPLACED)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        for name, data in files.items():
+            _write_flushed(partial / name, data)
+        _flush_folder(partial)
+        if final.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            final.rename(replaced)
+        partial.rename(final)
+        _flush_folder(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise StorageError(f"the checkpoint could not be written to '{folder}' ({error.strerror}).") from error
+    return final
+
+
+def load_newest(
+    folder: Path, state: TrainingState, say: Callable[[str], None]
+) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Load the newest sound checkpoint of ``folder`` into ``state``; say which damaged ones were passed over.
+
+    Returns: position in the data order and what the loop remembered; None if there is no checkpoint at all.
+    Raises: RunError if there are checkpoints but none is sound, or one does not fit the networks of this run.
+    """
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            files = _read_verified(path)
+        except (OSError, ValueError, KeyError) as error:
+            say(f"'{path.name}' is damaged ({error}); trying the checkpoint before it.")
+            continue
+        return _restore(path, files, state)
+    if found:
+        raise RunError(f"none of the {len(found)} checkpoints in '{folder}' is sound; start in another folder.")
+    return None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of ``folder``, oldest first; unfinished ones do not count."""
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in folder.iterdir():
+        stem = path.name.removesuffix(_REPLACED)
+        # A replaced checkpoint counts when the process died between the two renames.
+        if path.name.startswith("checkpoint-") and not path.name.endswith(_PARTIAL) and path.is_dir():
+            if path.name == stem or not path.with_name(stem).exists():
+                found.append((_nimg(path), path))
+    return [path for _, path in sorted(found)]
+
+
+def remove_old(folder: Path, keep: int) -> None:
+    """Remove all but the ``keep`` newest checkpoints, and what unfinished writing left behind."""
+    for path in checkpoints(folder)[:-keep]:
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob("checkpoint-*"):
+        if path.name.endswith((_PARTIAL, _REPLACED)) and path not in checkpoints(folder):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+# ---- the parts
+
+
+def _network_tensors(state: TrainingState) -> dict[str, Tensor]:
+    tensors = {"pl_mean": state.pl_mean.detach().cpu()}
+    for part in _NETWORKS:
+        network: nn.Module = getattr(state, part)
+        tensors |= {f"{part}.{name}": t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    return tensors
+
+
+def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
+    tensors = {}
+    for part in _OPTIMIZERS:
+        for index, moments in getattr(state, part).state_dict()["state"].items():
+            tensors |= {f"{part}.{index}.{name}": t.detach().cpu().contiguous() for name, t in moments.items()}
+    return tensors
+
+
+def _restore(
+    path: Path, files: dict[str, bytes], state: TrainingState
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    progress = json.loads(files["progress.json"])
+    if progress["format_version"] > FORMAT_VERSION:
+        raise RunError(f"'{path}' was written by a later version of capriccio; update to resume from it.")
+    tensors = load_tensors(files["networks.safetensors"])
+    state.pl_mean.copy_(tensors["pl_mean"])
+    for part in _NETWORKS:
+        network: nn.Module = getattr(state, part)
+        wanted = network.state_dict()
+        given = {name.removeprefix(part + "."): t for name, t in tensors.items() if name.startswith(part + ".")}
+        odd = [name for name in wanted.keys() | given.keys() if name not in given or name not in wanted
+               or given[name].shape != wanted[name].shape]  # fmt: skip
+        if odd:
+            raise RunError(
+                f"'{path}' is of a run with other networks ({part}: {', '.join(sorted(odd)[:4])}); "
+                "resume with the settings it was started with."
+            )
+        network.load_state_dict(given)
+    moments = load_tensors(files["optimizers.safetensors"])
+    for part in _OPTIMIZERS:
+        optimizer: torch.optim.Adam = getattr(state, part)
+        saved: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in moments.items():
+            owner, index, kind = name.split(".")
+            if owner == part:
+                saved.setdefault(int(index), {})[kind] = tensor
+        optimizer.load_state_dict({"state": saved, "param_groups": optimizer.state_dict()["param_groups"]})
+    for name in _SCALARS:
+        setattr(state, name, progress[name])
+    return load_tensors(files["position.safetensors"]), progress
+
+
+def _read_verified(path: Path) -> dict[str, bytes]:
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    files = {}
+    for name, expected in manifest["sha256"].items():
+        data = (path / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise ValueError(f"{name} does not match its checksum")
+        files[name] = data
+    return files
+
+
+def _nimg(path: Path) -> tuple[int, str]:
+    try:
+        return int(json.loads((path / "manifest.json").read_bytes())["nimg"]), path.name
+    except (OSError, ValueError, KeyError, TypeError):
+        digits = path.name.removesuffix(_REPLACED).rsplit("-", 1)[-1]
+        return (int(digits) * 1000 if digits.isdigit() else 0), path.name
+
+
+def _write_flushed(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,142 @@
+"""Starting from somebody else's network: going on with it, or taking over what fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from capriccio.errors import RunError
+from capriccio.networks.discriminator import Discriminator
+from capriccio.networks.generator import Generator
+from capriccio.snapshots.snapshot import Snapshot, load_snapshot
+from capriccio.training.state import TrainingState
+
+
+def continue_from_snapshot(path: Path, state: TrainingState) -> list[str]:
+    """Go on with the run that wrote a snapshot: its networks, its count of images, its path-length mean.
+
+    What did not travel: the optimisers' moments (learning rates ramp up instead), the raw generator (the average takes
+    its place) and the position in the data order (a new one begins).
+
+    Returns: lines for the log.
+    Raises: RunError if the snapshot has no discriminator or its networks are shaped otherwise.
+    """
+    snapshot = load_snapshot(path)
+    if snapshot.discriminator is None:
+        raise RunError(f"'{path}' has no discriminator, so training cannot go on from it; use --init-from.")
+    for mine, theirs in ((state.generator, snapshot.generator), (state.discriminator, snapshot.discriminator)):
+        differing = sorted(n for n, t in _tensors(mine).items() if _shape_in(theirs, n) != t.shape)
+        if differing or len(_tensors(mine)) != len(_tensors(theirs)):
+            raise RunError(
+                f"'{path}' holds a network of another shape (such as {', '.join(differing[:3])}); give the settings it "
+                "was trained with, or take over what fits with --init-from."
+            )
+    state.generator.load_state_dict(snapshot.generator.state_dict())
+    state.generator_ema.load_state_dict(snapshot.generator.state_dict())
+    state.discriminator.load_state_dict(snapshot.discriminator.state_dict())
+    state.nimg = state.warm_start_nimg = snapshot.facts.nimg
+    state.pl_mean.fill_(snapshot.facts.pl_mean)
+    return [
+        f"Continued from {path.name} at {state.nimg / 1000:.1f} kimg; "
+        "learning rates ramp up while Adam's moments gather anew."
+    ]
+
+
+def init_from_snapshot(path: Path, state: TrainingState) -> list[str]:
+    """Copy every tensor that fits by role and resolution; adapt what only differs in size; list the rest.
+
+    Tensors are matched by name, and names say role and level: a 64-pixel network fills levels 4…64 of a 128-pixel one.
+    The learned constant and the dense layer after the last map are resampled to another start grid; image channels are
+    averaged or repeated.
+
+    Returns: lines for the log: how many tensors were copied, which were adapted, which are fresh, which found no place.
+    """
+    snapshot = load_snapshot(path)
+    return take_over(snapshot, state)
+
+
+def take_over(snapshot: Snapshot, state: TrainingState) -> list[str]:
+    """Do the work of :func:`init_from_snapshot` with a network in memory."""
+    lines = []
+    generator_lines = _take_over_network(snapshot.generator, state.generator, "generator")
+    state.generator_ema.load_state_dict(state.generator.state_dict())
+    lines += generator_lines
+    if snapshot.discriminator is None:
+        lines.append("init: the snapshot has no discriminator; ours is fresh.")
+    else:
+        lines += _take_over_network(snapshot.discriminator, state.discriminator, "discriminator")
+    return lines
+
+
+@torch.no_grad()
+def _take_over_network(theirs: Generator | Discriminator, mine: Generator | Discriminator, what: str) -> list[str]:
+    given = _tensors(theirs)
+    copied, adapted, fresh = 0, [], []
+    for name, tensor in _tensors(mine).items():
+        source = given.pop(name, None)
+        if source is not None and source.shape == tensor.shape:
+            tensor.copy_(source)
+            copied += 1
+            continue
+        fitted = None if source is None else _adapt(name, source, tensor.shape, theirs, mine)
+        if fitted is None:
+            fresh.append(name)
+        else:
+            tensor.copy_(fitted)
+            adapted.append(name)
+    lines = [f"init: {what}: {copied} tensors copied, {len(adapted)} adapted, {len(fresh)} fresh, {len(given)} unused."]
+    for word, names in (("adapted", adapted), ("fresh", fresh), ("unused", sorted(given))):
+        if names:
+            lines.append(f"init: {what}: {word}: {', '.join(names)}.")
+    return lines
+
+
+def _adapt(
+    name: str, source: Tensor, shape: torch.Size, theirs: Generator | Discriminator, mine: Generator | Discriminator
+) -> Tensor | None:
+    """Return ``source`` in ``shape`` where that has a meaning, else None."""
+    if name.endswith("constant_input") and source.shape[0] == shape[0]:
+        return _resample(source, (shape[1], shape[2]))
+    if name == "epilogue.fc.weight" and source.shape[0] == shape[0]:
+        h, w = theirs.config.shape.start_grid
+        size = mine.config.shape.start_grid
+        maps = source.reshape(source.shape[0], -1, h, w)
+        if maps.shape[1] * size[0] * size[1] != shape[1]:
+            return None
+        # As many inputs again carry the same signal: keep the sum, and what equalised learning rates divide by.
+        gain = (source.shape[1] / shape[1]) ** 0.5
+        return _resample(maps, size).flatten(1) * gain
+    if ".from_rgb.weight" in name and source.shape[0] == shape[0] and source.shape[2:] == shape[2:]:
+        return _change_channels(source, 1, shape[1]) * (source.shape[1] / shape[1]) ** 0.5
+    if ".to_rgb." in name and "affine" not in name and source.shape[1:] == shape[1:]:
+        return _change_channels(source, 0, shape[0])
+    return None
+
+
+def _resample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    batch = maps if maps.ndim == 4 else maps[None]
+    resized = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
+    return resized if maps.ndim == 4 else resized[0]
+
+
+def _change_channels(source: Tensor, axis: int, count: int) -> Tensor:
+    """Keep the first ``count`` image channels (RGBA → RGB), or spread the mean of all over as many as are missing."""
+    have = source.shape[axis]
+    if count == 1:
+        return source.narrow(axis, 0, min(have, 3)).mean(dim=axis, keepdim=True)
+    if count <= have:
+        return source.narrow(axis, 0, count)
+    mean = source.mean(dim=axis, keepdim=True)
+    return torch.cat([source] + [mean] * (count - have), dim=axis)
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    return dict(network.state_dict())
+
+
+def _shape_in(network: nn.Module, name: str) -> torch.Size | None:
+    tensor = network.state_dict().get(name)
+    return None if tensor is None else tensor.shape
