@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from capriccio.data.writer import ImageFormat
 
 def run(argv: Sequence[str]) -> int:
     """Build the archive and print what became of the files."""
-    asked = _parser().read_with_defaults(argv)
+    asked = _parser().read(argv)
     source, size = existing(asked.SRC, "SRC"), parse_size(asked.size, "--size")
     with shown_progress("preparing pictures") as progress:
         report = build_dataset(
@@ -50,10 +51,11 @@ def _parser() -> CommandParser:
         "dataset build",
         "Cut and reduce photographs to one size, into a training archive. Damaged and small ones are listed.",
         "SRC DEST --size S [flags]",
+        needed=("SRC", "DEST", "--size"),
     )
-    parser.add_argument("SRC", type=str, help="Folder or zip of photographs.")
-    parser.add_argument("DEST", type=str, help="Archive to write, such as landscapes.zip.")
-    parser.add_argument("--size", type=str, required=True, help="Size in pixels: S, or HxW as in 256x384.")
+    parser.add_argument("SRC", nargs="?", type=str, default=SUPPRESS, help="Folder or zip of photographs.")
+    parser.add_argument("DEST", nargs="?", type=str, default=SUPPRESS, help="Archive to write, such as landscapes.zip.")
+    parser.add_argument("--size", type=str, help="Size in pixels: S, or HxW as in 256x384.")
     parser.add_argument("--format", type=ImageFormat, default="webp", help="How pictures are stored.")
     parser.add_argument(
         "--licence", type=str, default=LICENCE_NOT_STATED, help="Licence of the photographs, for the cards of networks."

@@ -8,10 +8,10 @@ import torch
 import yaml
 from torch.nn import functional as F
 
-from capriccio.cli.progress import duration
 from capriccio.config import RunConfig, to_dict
 from capriccio.runtime import choose_device, choose_precision
 from capriccio.training.footprint import footprint
+from capriccio.training.report import duration
 
 _USUAL_SHARE = 0.6
 """Share of the speed of its convolutions that an iteration usually reaches."""

@@ -14,7 +14,7 @@ from capriccio.errors import UsageError
 
 def run(argv: Sequence[str]) -> int:
     """Paint the pictures and say which files were written."""
-    asked = _parser().read_with_defaults(argv)
+    asked = _parser().read(argv)
     if not (asked.singles or asked.grid):
         raise UsageError("--no-singles and --no-grid together leave nothing to write; leave one of them out.")
     from capriccio.rendering.generate import GenerateRequest, PictureFiles, save_generated

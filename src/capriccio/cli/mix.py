@@ -13,7 +13,7 @@ from capriccio.cli.progress import shown_progress
 
 def run(argv: Sequence[str]) -> int:
     """Paint the table and say which files were written."""
-    asked = _parser().read_with_defaults(argv)
+    asked = _parser().read(argv)
     from capriccio.rendering.mix import MixRequest, save_mix
 
     request = MixRequest(

@@ -28,31 +28,55 @@ YES_NO = ActionYesNo(no_prefix="no-")
 class CommandParser(ArgumentParser):
     """Parser of one command: raises :class:`UsageError` with one line that names the flag or file."""
 
-    def __init__(self, command: str, about: str, usage: str) -> None:
+    def __init__(self, command: str, about: str, usage: str, *, needed: Sequence[str] = ()) -> None:
+        """Args: words after `capriccio`; one line about it; its flags in short; values it cannot do without."""
         super().__init__(
             prog=f"capriccio {command}",
             description=about,
             usage=f"capriccio {command} {usage}",
             allow_abbrev=False,
             default_env=False,
-            print_config=None,
             exit_on_error=False,
         )
-        self.add_argument("--config", action="config", help="YAML file with values for these flags; flags win over it.")
+        self._needed = needed
+        self.add_argument(
+            "--config", type=str, action="append", default=[], metavar="FILE",
+            help="YAML file with values for these flags; flags win over it, later files over earlier ones.",
+        )  # fmt: skip
 
-    def read(self, argv: Sequence[str]) -> Namespace:
-        """Return what was given on the line and in files, and nothing else; what was not given is absent."""
-        return self.parse_args(_files_first(argv), defaults=False)
+    def read(self, argv: Sequence[str], *, defaults: bool = True) -> Namespace:
+        """Return the values of flags, over those of files, over the defaults.
 
-    def read_with_defaults(self, argv: Sequence[str]) -> Namespace:
-        """Return what was given on the line and in files, over the defaults."""
-        return self.parse_args(_files_first(argv))
+        Args:
+            argv: words after the command.
+            defaults: whether what was not given has its default; else it is absent.
+
+        Raises: UsageError for what is unknown, of a wrong type, or missing; in a file, naming it.
+        """
+        given = self.parse_args(argv, defaults=False)
+        values = self.get_defaults() if defaults else Namespace()  # type: ignore[no-untyped-call]
+        for path in given.pop("config", []):
+            values.update(self._read_file(path))
+        values.update(given)
+        for name in self._needed:
+            if values.get(name.lstrip("-")) is None:
+                raise UsageError(f"{name} is missing: {self.usage}")
+        return values
+
+    def _read_file(self, path: str) -> Namespace:
+        existing(path, "--config")
+        try:
+            values: Namespace = self.parse_path(path, defaults=False)
+        except (UsageError, TypeError) as error:
+            raise UsageError(f"--config {path}: {str(error).removeprefix('--')}") from error
+        return values
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise UsageError instead of printing the usage and leaving."""
         raise UsageError(self._explain(message)) from ex
 
     def _explain(self, message: str) -> str:
+        """Return what jsonargparse said as one line in our words, with the nearest flag or setting."""
         message = re.sub(r"a <class '(\w+)'>", r"\1", " ".join(message.split()))
         message = re.sub(r"a typing\.Literal\[(.*?)\]", lambda m: "one of " + m[1].replace("'", ""), message)
         options = [option for action in self._actions for option in action.option_strings]
@@ -66,24 +90,10 @@ class CommandParser(ArgumentParser):
             return f"'{word}' is not a flag of '{self.prog}'.{nearest(word, options)}"
         if unknown := re.match(r"Option '(.*)' is not accepted", message):
             keys = [action.dest for action in self._actions]
-            return f"--config: '{unknown[1]}' is not a setting.{nearest(unknown[1], keys)}"
+            return f"'{unknown[1]}' is not a setting.{nearest(unknown[1], keys)}"
         if wrong := re.match(r'Parser key "(.*?)": (.*)', message):
             return f"--{wrong[1]}: {wrong[2]}"
         return message
-
-
-def _files_first(argv: Sequence[str]) -> list[str]:
-    """Move every ``--config FILE`` to the front: values are taken in order, so that flags win wherever they stand."""
-    files, flags = [], []
-    words = iter(argv)
-    for word in words:
-        if word == "--config":
-            files += [word, *(w for w in [next(words, None)] if w is not None)]
-        elif word.startswith("--config="):
-            files.append(word)
-        else:
-            flags.append(word)
-    return files + flags
 
 
 # ---- settings as flags -----------------------------------------------------------------------------------------------

@@ -63,17 +63,5 @@ class _Lines:
             return
         self._told = now
         rate = done / (now - self._started)
-        left = duration((total - done) / rate) if rate else "?"
-        print(f"{self._about}: {done} of {total}, {rate:.1f}/s, {left} left", file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """Return a time span as people say it: ``"40 s"``, ``"12 min"``, ``"3 h 05 min"``, ``"2.4 days"``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    return f"{seconds / 86400:.1f} days"
+        left = f", {(total - done) / rate:.0f} s left" if rate else ""
+        print(f"{self._about}: {done} of {total}, {rate:.1f}/s{left}", file=sys.stderr, flush=True)

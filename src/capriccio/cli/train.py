@@ -30,7 +30,7 @@ _ALIASES = {
 
 def run(argv: Sequence[str]) -> int:
     """Train as asked; returns the exit code."""
-    given = _parser().read(argv)
+    given = _parser().read(argv, defaults=False)
     num_processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun says
     config = configure(given, num_processes=num_processes)
     device = given.get("device", "auto")

@@ -12,7 +12,7 @@ from capriccio.cli.progress import shown_progress
 
 def run(argv: Sequence[str]) -> int:
     """Paint the film and say where it is."""
-    asked = _parser().read_with_defaults(argv)
+    asked = _parser().read(argv)
     from capriccio.rendering.video import VideoRequest, save_video
 
     request = VideoRequest(
