@@ -1,0 +1,33 @@
+"""The models that come with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from capriccio.errors import SnapshotError, nearest
+
+FOLDER = Path(__file__).parents[1] / "models"
+"""Weights lie apart from the code: they have a licence of their own."""
+
+_BEST_FIRST = ("landscapes-128", "landscapes-64")
+
+
+def bundled_names() -> list[str]:
+    """Return the names of the models in this installation, best first."""
+    present = {path.stem for path in FOLDER.glob("*.safetensors")}
+    return [name for name in _BEST_FIRST if name in present] + sorted(present - set(_BEST_FIRST))
+
+
+def bundled_path(name: str | None = None) -> Path:
+    """Return the file of a bundled model; None = the best one.
+
+    Raises: SnapshotError if this installation has no such model, or none at all.
+    """
+    names = bundled_names()
+    if not names:
+        raise SnapshotError("this installation comes without a bundled model; name one with --model.")
+    if name is None:
+        name = names[0]
+    if name not in names:
+        raise SnapshotError(f"'{name}' is not a bundled model.{nearest(name, names)} There are: {', '.join(names)}.")
+    return FOLDER / f"{name}.safetensors"
