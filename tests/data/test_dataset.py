@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 
 import numpy as np
@@ -212,6 +213,9 @@ def test_the_card_says_what_was_trained_on_and_not_where(make_zip, tmp_path):
     text = json.dumps(card.to_dict())
     assert str(tmp_path) not in text
     assert DataCard.from_dict(json.loads(text)) == card
+    assert DataCard.from_dict(json.loads(text) | {"of_a_later_version": 1}) == card
+    with pytest.raises(DatasetError, match="data card needs"):
+        DataCard.from_dict({"name": "hills"})
 
 
 def test_the_hash_follows_the_pictures_not_their_encoding(make_zip):
@@ -277,6 +281,17 @@ def test_a_crash_while_the_cache_is_written_leaves_nothing_half_done(make_zip, c
     assert list((cache_dir / "datasets").iterdir()) == []
 
 
+def test_what_a_killed_writer_left_goes_after_a_day(make_zip, cache_dir):
+    folder = cache_dir / "datasets"
+    folder.mkdir()
+    old, fresh = folder / ".old.part", folder / ".fresh.part"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (0, time.time() - 90_000))
+    open_dataset(make_zip())
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="starts processes that share a folder")
 def test_two_processes_may_fill_the_cache_at_once(make_zip):
     path = make_zip({f"{i:03d}.png": encoded(picture(i)) for i in range(60)})
@@ -309,6 +324,13 @@ def test_odd_photographs_are_cut_to_the_asked_size_once(make_folder, cache_dir):
     assert split.train.card.name == "photos"
     assert calls
     open_dataset(folder, size=(32, 32), progress=lambda done, total: pytest.fail("built again"))
+
+
+def test_labels_of_a_folder_without_any_are_missed_before_it_is_built(make_folder, cache_dir):
+    folder = make_folder({f"{i}.jpg": encoded(picture(i, 40 + 8 * i, 64), "JPEG") for i in range(4)})
+    with pytest.raises(DatasetError, match="has no labels"):
+        open_dataset(folder, size=(32, 32), labels=True)
+    assert list(cache_dir.iterdir()) == []
 
 
 def test_what_is_unreadable_is_left_out_and_listed_each_time(make_folder):

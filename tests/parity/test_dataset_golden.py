@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,17 @@ def test_pictures_and_labels_come_in_the_same_order(golden, cache, tmp_path):
     np.testing.assert_array_equal(data.images(everything), golden["images"])
     np.testing.assert_array_equal(data.labels(everything), labels)
     assert data.labels(everything).dtype == np.float32
+
+
+def test_the_unpacked_archive_reads_the_same(golden, tmp_path):
+    with zipfile.ZipFile(FOLDER / golden["config"]["zip"]) as archive:
+        archive.extractall(tmp_path / "folder")
+    labels = golden["labels"]
+    data = open_dataset(
+        tmp_path / "folder", labels=labels.shape[1] > 0, holdout=0, cache_dir=tmp_path / "cache"
+    ).train
+    np.testing.assert_array_equal(data.all_images(), golden["images"])
+    np.testing.assert_array_equal(data.labels(range(len(data))), labels)
 
 
 def test_a_mirrored_subset_is_the_same(golden, tmp_path):

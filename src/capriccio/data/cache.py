@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from capriccio.durable import replacing
 
 CACHE_VARIABLE = "CAPRICCIO_CACHE"
 _CHECKED_ROWS = 8
+_LEFTOVER_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,14 @@ def has_room(folder: Path, num_bytes: int) -> bool:
     """Whether ``folder`` can be written and its disk has at least twice the room asked for."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     return os.access(existing, os.W_OK) and shutil.disk_usage(existing).free > 2 * num_bytes
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in ``folder``: unfinished files that nobody wrote to for a day."""
+    for leftover in folder.glob("*.part"):
+        with suppress(OSError):  # another process may sweep, too
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                leftover.unlink()
 
 
 def save_survey(path: Path, survey: Survey) -> None:

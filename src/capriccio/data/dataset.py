@@ -18,7 +18,8 @@ from capriccio.data.holdout import choose_heldout, num_heldout
 from capriccio.data.labels import Labels, no_labels, parse_labels
 from capriccio.data.pictures import Header, PictureError, Pixels, read_header
 from capriccio.data.prepare import Skipped, build_dataset
-from capriccio.data.stores import CacheMode, PixelStore, Progress, open_store, read_picture
+from capriccio.data.progress import Progress
+from capriccio.data.stores import CacheMode, PixelStore, open_store, read_picture
 from capriccio.errors import DatasetError
 
 _CACHE_VERSION = 1
@@ -150,18 +151,18 @@ def open_dataset(
     path, folder = Path(path), cache_folder(cache_dir)
     plan = _plan(path, size)
     files, shape = plan.files, plan.shape
+    known = _read_labels(files, path) if labels else None  # before the long work, which would be for nothing
     if plan.build:
         files = _built(plan, folder, progress)
+    known = known or no_labels(len(files.names))
     native = read_picture(files, files.names[0]).shape
     index = read_index(files)
-    all_labels = parse_labels(_asked_labels(index, path), files.names, str(path)) if labels else None
     survey, store = open_store(
         files, native, shape, cache=cache, folder=folder, key=_key(files, shape), progress=progress
     )
 
     heldout = choose_heldout(survey.digests, survey.thumbnails, num_heldout(len(files.names), holdout))
     rows = _subset(np.setdiff1d(np.arange(len(files.names)), heldout), subset, seed)
-    known = all_labels or no_labels(len(files.names))
     licence = index.get("licence")
     card = DataCard(
         name=path.resolve().stem if path.is_file() else path.resolve().name,
@@ -271,12 +272,13 @@ def _key(files: PictureFiles, shape: ImageShape) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _asked_labels(index: dict[str, object], path: Path) -> object:
-    if index.get("labels") is None:
+def _read_labels(files: PictureFiles, path: Path) -> Labels:
+    entries = read_index(files).get("labels")
+    if entries is None:
         raise DatasetError(
             f"'{path}' has no labels ({INDEX_NAME} with a list under 'labels'); train without labels, or add them."
         )
-    return index["labels"]
+    return parse_labels(entries, files.names, str(path))
 
 
 def _subset(rows: NDArray[np.int64], subset: int | None, seed: int) -> NDArray[np.int64]:

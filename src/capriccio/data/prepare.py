@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -12,11 +12,9 @@ from capriccio.config import ImageShape
 from capriccio.data.archive import PictureFiles, is_hidden, open_files
 from capriccio.data.card import LICENCE_NOT_STATED
 from capriccio.data.pictures import PictureError, centre_crop, decode_rgb, read_header
+from capriccio.data.progress import Progress
 from capriccio.data.writer import EncodedPicture, ImageFormat, encode, writing_archive
 from capriccio.errors import DatasetError
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total) while a long pass goes on."""
 
 _THREADS = 4
 _AHEAD = 64

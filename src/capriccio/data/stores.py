@@ -12,15 +12,23 @@ from numpy.typing import NDArray
 
 from capriccio.config import ImageShape
 from capriccio.data.archive import PictureFiles
-from capriccio.data.cache import Survey, has_room, load_pixels, load_survey, pixels_path, save_survey, survey_path
+from capriccio.data.cache import (
+    Survey,
+    has_room,
+    load_pixels,
+    load_survey,
+    pixels_path,
+    save_survey,
+    survey_path,
+    sweep_leftovers,
+)
 from capriccio.data.fingerprints import digest, thumbnail
 from capriccio.data.pictures import PictureError, Pixels, decode, reduce
+from capriccio.data.progress import Progress
 from capriccio.durable import replacing
 from capriccio.errors import DatasetError, StorageError
 
 CacheMode = Literal["auto", "none", "raw", "device"]
-Progress = Callable[[int, int], None]
-"""Called with (done, total) while a long pass goes on."""
 
 _T = TypeVar("_T")
 
@@ -135,6 +143,7 @@ def open_store(
         return survey, DecodingStore(files, native, size)
 
     path = pixels_path(folder, key)
+    sweep_leftovers(path.parent)
     with replacing(path) as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": all_shape}
         np.lib.format.write_array_header_1_0(file, header)

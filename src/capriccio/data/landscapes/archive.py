@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -10,6 +9,7 @@ from PIL import Image
 from capriccio.config import ImageShape
 from capriccio.data.landscapes.painter import paint
 from capriccio.data.prepare import BuildReport
+from capriccio.data.progress import Progress
 from capriccio.data.writer import ImageFormat, encode, writing_archive
 from capriccio.errors import DatasetError
 
@@ -24,7 +24,7 @@ def synthesize(
     size: tuple[int, int] = (64, 64),
     seed: int = 0,
     image_format: ImageFormat = "webp",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> BuildReport:
     """Paint ``count`` landscapes into a training archive.
 
