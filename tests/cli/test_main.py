@@ -13,7 +13,7 @@ import pytest
 
 from capriccio import __version__
 from capriccio.cli import main as cli
-from capriccio.errors import DatasetError, DivergedError, SnapshotError
+from capriccio.errors import DatasetError, DivergedError, Interrupted, SnapshotError
 
 
 @pytest.fixture
@@ -34,13 +34,6 @@ def raising(error: BaseException) -> Callable[[list[str]], int]:
         raise error
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def keep_signal_handlers():
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["-h"], ["help"]])
@@ -105,6 +98,12 @@ def test_errors_are_one_line_and_an_exit_code(error, code, command_that, capsys)
     assert told.startswith("capriccio: error: ")
     assert told.count("\n") == 1
     assert str(error.args[-1] if error.args else "interrupted") in told
+
+
+def test_an_interrupted_job_is_no_error(command_that, capsys):
+    command_that(raising(Interrupted(signal.SIGTERM, "stopped by SIGTERM; checkpoint saved.")))
+    assert cli.main(["try"]) == 143
+    assert capsys.readouterr().err == "capriccio: stopped by SIGTERM; checkpoint saved.\n"
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(command_that, capsys):

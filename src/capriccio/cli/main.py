@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from capriccio import __version__
-from capriccio.errors import CapriccioError, UsageError, nearest
+from capriccio.errors import CapriccioError, Interrupted, UsageError, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as in `capriccio --help | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except Interrupted as stop:
+        print(f"capriccio: {stop}", file=sys.stderr)
+        return stop.exit_code
     except CapriccioError as error:
         return _report(str(error), error.exit_code, debug)
     except OSError as error:
