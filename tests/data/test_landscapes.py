@@ -18,6 +18,12 @@ def test_a_picture_does_not_depend_on_its_batch():
     np.testing.assert_array_equal(paint([5, 1], (32, 48), seed=3), together[[5, 1]])
 
 
+def test_more_pictures_than_are_painted_together_come_in_order():
+    images = paint(range(20), (96, 96))
+    np.testing.assert_array_equal(images[[0, 11, 19]], paint([0, 11, 19], (96, 96)))
+    assert paint([], (8, 16)).shape == (0, 3, 8, 16)
+
+
 @pytest.mark.parametrize("size", [(4, 4), (16, 64), (64, 16), (33, 47)])
 def test_any_size_can_be_painted(size):
     images = paint(range(3), size)
