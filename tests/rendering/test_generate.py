@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from capriccio.errors import UsageError
@@ -98,11 +97,3 @@ def test_what_does_not_fit_is_said_before_anything_is_painted(model, tmp_path):
     with pytest.raises(UsageError, match="no transparency"):
         save_generated(rgba, GenerateRequest(source=[1]), PictureFiles(folder=tmp_path, file_format="jpeg"))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_no_graph_is_kept(model, monkeypatch):
-    seen = []
-    original = model.images
-    monkeypatch.setattr(model, "images", lambda *a, **k: seen.append(torch.is_grad_enabled()) or original(*a, **k))
-    next(generate(model, GenerateRequest(source=[1])))
-    assert seen == [False]

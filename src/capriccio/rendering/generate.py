@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image
 
 from capriccio.errors import UsageError
@@ -104,9 +103,8 @@ def save_generated(
 
 def paint(model: Model, source: LatentSource, look: Look, start: int, stop: int) -> list[Image.Image]:
     """Return pictures ``start`` … ``stop`` − 1 of a source, painted in one batch."""
-    with torch.inference_mode():
-        seeds = [source.noise_seed(i) for i in range(start, stop)] if look.noise_mode == "random" else None
-        images = model.images(source.ws(start, stop), noise_mode=look.noise_mode, noise_seeds=seeds)
+    seeds = [source.noise_seed(i) for i in range(start, stop)] if look.noise_mode == "random" else None
+    images = model.images(source.ws(start, stop), noise_mode=look.noise_mode, noise_seeds=seeds)
     return [to_picture(pixels) for pixels in to_uint8(images)]
 
 

@@ -50,6 +50,11 @@ def to_picture(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.concatenate([pixels[:, :, i] for i in range(channels)], axis=1))
 
 
+def picture_size(channels: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of :func:`to_picture` of an image with ``channels`` and ``size`` (height, width)."""
+    return size[0], size[1] * (1 if channels in _MODES else channels)
+
+
 def enlarge(picture: Image.Image, scale: int) -> Image.Image:
     """Return the picture ``scale`` times as large, smoothly."""
     if scale == 1:

@@ -14,7 +14,7 @@ from capriccio.errors import UsageError
 from capriccio.latent.mixing import Layers, describe_rows, level_of_row, mix, rows_of
 from capriccio.provenance import PictureFormat, Provenance
 from capriccio.rendering.generate import paint
-from capriccio.rendering.grids import Table, enlarge, scale_to_reach, to_picture, to_uint8
+from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach, to_picture, to_uint8
 from capriccio.rendering.pictures import format_of, save_picture
 from capriccio.rendering.sources import LatentSource, Look, Progress, Source, open_source, provenance_of
 
@@ -99,12 +99,11 @@ def save_mix(
     format_of(path)  # a wrong ending is said before the work, not after it
     rows, columns, layers = _opened(model, request)
     scale = request.scale or scale_to_reach(READABLE_SIDE, model.size)
-    # Pictures of other channel counts are drawn as tiles side by side, so the width is theirs, not the model's.
-    first = paint(model, columns, request.look, 0, 1)[0]
+    height, width = picture_size(model.channels, model.size)
     table = Table(
         [rows.label(i) for i in range(len(rows))],
         [columns.label(i) for i in range(len(columns))],
-        (first.height * scale, first.width * scale),
+        (height * scale, width * scale),
         title=_title(model, layers),
     )
     for column, picture in enumerate(_sources(model, request, columns)):
@@ -148,8 +147,7 @@ def _cells(
             [mix(rows.ws(row, row + 1), columns.ws(column, column + 1), layers) for row, column in places]
         )
         seeds = [rows.noise_seed(row) for row, _ in places] if look.noise_mode == "random" else None
-        with torch.inference_mode():
-            images = to_uint8(model.images(ws, noise_mode=look.noise_mode, noise_seeds=seeds))
+        images = to_uint8(model.images(ws, noise_mode=look.noise_mode, noise_seeds=seeds))
         for (row, column), pixels in zip(places, images, strict=True):
             record = provenance_of(model, look, rows, row, row + 1, kind="mix")
             yield MixedCell(

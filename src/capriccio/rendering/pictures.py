@@ -46,9 +46,7 @@ def encode_picture(
         raise UsageError(f"quality must lie in 1..100, got {quality}.")
     if file_format == "jpeg" and picture.mode == "RGBA":
         raise UsageError("JPEG holds no transparency, and this model paints with alpha. Choose png, webp or avif.")
-    if max(picture.size) > _LONGEST_SIDE[file_format]:
-        raise UsageError(f"{file_format} holds at most {_LONGEST_SIDE[file_format]} pixels a side, this picture has "
-                         f"{picture.height}×{picture.width}. Choose png.")  # fmt: skip
+    check_size(picture.size, file_format)
     options: dict[str, Any] = save_options(provenance, file_format)
     if file_format != "png":
         options["quality"] = quality
@@ -59,6 +57,14 @@ def encode_picture(
     file = io.BytesIO()
     picture.save(file, format=file_format, **options)
     return file.getvalue()
+
+
+def check_size(size: tuple[int, int], file_format: PictureFormat) -> None:
+    """Raise UsageError if ``file_format`` cannot hold a picture of ``size`` (width, height)."""
+    longest = _LONGEST_SIDE[file_format]
+    if max(size) > longest:
+        raise UsageError(f"{file_format} holds at most {longest} pixels a side, this picture has {size[1]}×{size[0]}. "
+                         "Choose another format, or a smaller picture.")  # fmt: skip
 
 
 def save_picture(path: str | Path, picture: Image.Image, provenance: Provenance, *, quality: int = 90) -> Path:

@@ -1,28 +1,29 @@
 """Films: a looping walk through W, as animated WebP or AVIF, or as mp4 or webm with the extra ``video``.
 
-Frames are painted when the encoder asks for them, so a film of any length needs the memory of one batch (and of its
-compressed frames, where the format is assembled at the end: WebP and AVIF).
+A film of any length needs the memory of one batch of frames, and of its compressed frames where the format is assembled
+at the end (WebP and AVIF).
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
-import torch
 from PIL import Image
 
 from capriccio.durable import replacing
 from capriccio.errors import JobError, UsageError, nearest
 from capriccio.latent.paths import ClosedPath
-from capriccio.provenance import Provenance, save_options
-from capriccio.rendering.grids import enlarge, to_picture, to_uint8
+from capriccio.provenance import PictureFormat, Provenance, save_options
+from capriccio.rendering.grids import Pixels, enlarge, picture_size, to_picture, to_uint8
+from capriccio.rendering.pictures import check_size
 from capriccio.rendering.sources import Look, Progress, Source, open_source, provenance_of
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class VideoRequest:
 
 
 class Film:
-    """The frames of a walk, painted on demand, a batch around the one asked for.
+    """The frames of a walk, painted on demand, batch by batch.
 
     Raises: UsageError if the request does not fit the model or has less than two keys.
     """
@@ -84,28 +85,30 @@ class Film:
         num_frames = max(2, round(len(source) * request.seconds_per_key * request.frames_per_second))
         self._path, self._times = path, path.frame_times(num_frames)
         self._noise_seed = source.noise_seed(0)
-        self._start, self._batch = 0, list[Image.Image]()
 
     def __len__(self) -> int:
         return len(self._times)
 
-    def frame(self, index: int) -> Image.Image:
-        """Return frame ``index``."""
-        if not self._start <= index < self._start + len(self._batch):
-            self._start = index - index % self.request.batch
-            self._batch = self._paint(self._start, min(self._start + self.request.batch, len(self)))
-        return self._batch[index - self._start]
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of a frame."""
+        height, width = picture_size(self.model.channels, self.model.size)
+        return width * self.request.scale, height * self.request.scale
+
+    def batches(self) -> Iterator[Pixels]:
+        """Yield the frames as the network paints them, [n, H, W, C], uint8, in order."""
+        look = self.request.look
+        for start in range(0, len(self), self.request.batch):
+            times = self._times[start : start + self.request.batch]
+            seeds = [self._noise_seed] * len(times) if look.noise_mode == "random" else None
+            yield to_uint8(self.model.images(self._path.at(times), noise_mode=look.noise_mode, noise_seeds=seeds))
+
+    def picture(self, pixels: Pixels) -> Image.Image:
+        """Return one frame [H, W, C] as it is shown."""
+        return enlarge(to_picture(pixels), self.request.scale)
 
     def __iter__(self) -> Iterator[Image.Image]:
-        return (self.frame(index) for index in range(len(self)))
-
-    def _paint(self, start: int, stop: int) -> list[Image.Image]:
-        look = self.request.look
-        seeds = [self._noise_seed] * (stop - start) if look.noise_mode == "random" else None
-        with torch.inference_mode():
-            ws = self._path.at(self._times[start:stop])
-            pixels = to_uint8(self.model.images(ws, noise_mode=look.noise_mode, noise_seeds=seeds))
-        return [enlarge(to_picture(image), self.request.scale) for image in pixels]
+        return (self.picture(pixels) for batch in self.batches() for pixels in batch)
 
 
 def save_video(model: Model, request: VideoRequest, path: str | Path, progress: Progress | None = None) -> Path:
@@ -124,7 +127,7 @@ def save_video(model: Model, request: VideoRequest, path: str | Path, progress: 
     report = progress or (lambda done, total: None)
     with replacing(path) as file:
         if av is None:
-            _write_animation(file, film, suffix, report)
+            _write_animation(file, film, "webp" if suffix == ".webp" else "avif", report)
         else:
             _write_with_av(av, file, film, suffix, report)
     return path
@@ -134,17 +137,26 @@ def save_video(model: Model, request: VideoRequest, path: str | Path, progress: 
 
 
 class _Reel(Image.Image):
-    """A film as Pillow sees moving pictures: seek to a frame, load it. Encoders then hold one frame at a time."""
+    """A film as Pillow sees moving pictures: seek to a frame, load it. Encoders then hold one frame at a time.
+
+    The frames are painted first, into a temporary file, and encoded afterwards. Doing both in turn would scatter the
+    encoder's small lasting blocks between the network's large passing ones, and the process would grow with the film.
+    """
 
     is_animated = True
 
-    def __init__(self, film: Film, report: Progress) -> None:
+    def __init__(self, film: Film, spool: BinaryIO, report: Progress) -> None:
         super().__init__()
-        first = film.frame(0)
-        self._mode, self._size = first.mode, first.size
+        self._film, self._spool, self._report = film, spool, report
         self.n_frames = len(film)
-        self._film, self._report = film, report
         self._wanted, self._loaded, self._most = 0, -1, 0
+        painted = 0
+        for batch in film.batches():
+            self._frame_shape = batch.shape[1:]
+            spool.write(batch.tobytes())
+            painted += len(batch)
+            report(painted, 2 * self.n_frames)
+        self._mode, self._size = self._read(0).mode, film.size
 
     def seek(self, frame: int) -> None:
         if not 0 <= frame < self.n_frames:
@@ -156,29 +168,31 @@ class _Reel(Image.Image):
 
     def load(self) -> Any:
         if self._loaded != self._wanted:
-            self.im = self._film.frame(self._wanted).im
+            self.im = self._read(self._wanted).im
             self._loaded = self._wanted
-            if self._wanted + 1 > self._most:
+            if self._wanted + 1 > self._most:  # encoders return to the first frame at the end
                 self._most = self._wanted + 1
-                self._report(self._most, self.n_frames)
+                self._report(self.n_frames + self._most, 2 * self.n_frames)
         return super().load()
 
+    def _read(self, index: int) -> Image.Image:
+        num_bytes = math.prod(self._frame_shape)
+        self._spool.seek(index * num_bytes)
+        pixels = np.frombuffer(self._spool.read(num_bytes), dtype=np.uint8)
+        return self._film.picture(pixels.reshape(self._frame_shape))
 
-def _write_animation(file: BinaryIO, film: Film, suffix: str, report: Progress) -> None:
+
+def _write_animation(file: BinaryIO, film: Film, file_format: PictureFormat, report: Progress) -> None:
     request = film.request
+    check_size(film.size, file_format)
     # Whole milliseconds whose sum stays right: at 30 frames per second 33, 34, 33 …
     ends = [round(1000 * (i + 1) / request.frames_per_second) for i in range(len(film))]
     durations = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
-    options: dict[str, Any] = save_options(film.provenance, "webp" if suffix == ".webp" else "avif")
-    _Reel(film, report).save(
-        file,
-        format=suffix[1:].upper(),
-        save_all=True,
-        duration=durations,
-        quality=request.quality,
-        **options,
-        **({"loop": 0, "method": 3} if suffix == ".webp" else {"speed": 7}),
-    )
+    options: dict[str, Any] = save_options(film.provenance, file_format)
+    options.update({"loop": 0, "method": 3} if file_format == "webp" else {"speed": 7})
+    with tempfile.TemporaryFile() as spool:
+        reel = _Reel(film, cast(BinaryIO, spool), report)
+        reel.save(file, format=file_format, save_all=True, duration=durations, quality=request.quality, **options)
 
 
 # ---- mp4 and webm, by PyAV -------------------------------------------------------------------------------------------
@@ -198,32 +212,27 @@ def _write_with_av(av: Any, file: BinaryIO, film: Film, suffix: str, report: Pro
     codec = next((name for name in CODECS[suffix] if name in av.codecs_available), None)
     if codec is None:
         raise JobError(f"This build of PyAV has none of {', '.join(CODECS[suffix])}; ask for .webp or .avif.")
-    first = film.frame(0)
-    # 4:2:0 video has even sides; an odd one is widened by repeating its last row or column.
-    width, height = first.width + first.width % 2, first.height + first.height % 2
     options = {"movflags": "+faststart+use_metadata_tags"} if suffix == ".mp4" else {}
     # The muxers want a path of their own: mp4 is read again to put its index first, where browsers look for it.
     with tempfile.TemporaryDirectory() as folder:
         beside = Path(folder) / f"film{suffix}"
-        _encode(av, beside, film, codec, (width, height), options, report)
+        _encode(av, beside, film, codec, options, report)
         with beside.open("rb") as encoded:
             shutil.copyfileobj(encoded, file)
 
 
-def _encode(
-    av: Any, path: Path, film: Film, codec: str, size: tuple[int, int], options: dict[str, str], report: Progress
-) -> None:
-    request, (width, height) = film.request, size
+def _encode(av: Any, path: Path, film: Film, codec: str, options: dict[str, str], report: Progress) -> None:
     with av.open(str(path), mode="w", options=options) as container:
         container.metadata.update(_metadata(film.provenance))
-        stream = container.add_stream(codec, rate=Fraction(request.frames_per_second))
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = _codec_options(codec, request.quality)
-        for index, picture in enumerate(film):
-            pixels = np.asarray(_opaque(picture))
-            pixels = np.pad(pixels, ((0, height - picture.height), (0, width - picture.width), (0, 0)), mode="edge")
+        stream = container.add_stream(codec, rate=Fraction(film.request.frames_per_second))
+        # 4:2:0 video has even sides; an odd one is widened by repeating its last row or column.
+        width, height = film.size
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt, stream.options = "yuv420p", _codec_options(codec, film.request.quality)
+        for done, picture in enumerate(film, 1):
+            pixels = np.pad(np.asarray(_opaque(picture)), ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-            report(index + 1, len(film))
+            report(done, len(film))
         container.mux(stream.encode())
 
 
