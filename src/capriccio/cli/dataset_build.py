@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 
+from capriccio.cli.dataset_report import tell_report
 from capriccio.cli.parser import CommandParser, existing, parse_size
 from capriccio.cli.progress import shown_progress
 from capriccio.data.card import LICENCE_NOT_STATED
-from capriccio.data.prepare import BuildReport, build_dataset
+from capriccio.data.prepare import build_dataset
 from capriccio.data.writer import ImageFormat
 
 
@@ -28,22 +27,8 @@ def run(argv: Sequence[str]) -> int:
             licence=asked.licence,
             progress=progress,
         )
-    print(json.dumps(_document(report), ensure_ascii=False) if asked.json else _told(report))
+    tell_report(report, as_json=asked.json)
     return 0
-
-
-def _told(report: BuildReport) -> str:
-    return "\n".join([f"{report}.", *(f"  left out: {s.name}: {s.reason}" for s in report.skipped)])
-
-
-def _document(report: BuildReport) -> dict[str, object]:
-    return {
-        "dest": str(report.dest),
-        "count": report.count,
-        "height": report.height,
-        "width": report.width,
-        "skipped": [dataclasses.asdict(s) for s in report.skipped],
-    }
 
 
 def _parser() -> CommandParser:

@@ -29,10 +29,12 @@ class Command:
 
 COMMANDS = {
     "dataset build": Command("capriccio.cli.dataset_build", "photographs of any size to a training archive"),
+    "dataset synth": Command("capriccio.cli.dataset_synth", "painted landscapes, free of anybody's rights"),
     "train": Command("capriccio.cli.train", "train a network on a folder or archive of pictures"),
     "generate": Command("capriccio.cli.generate", "paint pictures from seeds"),
     "mix": Command("capriccio.cli.mix", "the style-mixing table of rows and columns of seeds"),
     "video": Command("capriccio.cli.video", "a looping walk from picture to picture"),
+    "info": Command("capriccio.cli.info", "what a network file says about itself"),
 }
 """All commands by name; a name of two words is a command and its verb."""
 

@@ -1,0 +1,19 @@
+"""How the commands that make an archive tell what they made."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from capriccio.data.prepare import BuildReport
+
+
+def tell_report(report: BuildReport, *, as_json: bool) -> None:
+    """Print what became of the files, for people or as one JSON document."""
+    if as_json:
+        document = dataclasses.asdict(report) | {"dest": str(report.dest)}
+        print(json.dumps(document, ensure_ascii=False))
+        return
+    print(f"{report}.")
+    for skipped in report.skipped:
+        print(f"  left out: {skipped.name}: {skipped.reason}")
