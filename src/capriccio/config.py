@@ -147,6 +147,8 @@ class GeneratorConfig:
     """Clamp activations to ± this; null = no clamp. 256 goes with fp16."""
     use_noise: bool = True
     """Whether layers have noise inputs."""
+    demodulate: bool = True
+    """Scale the result of every modulated convolution to unit variance; off only to study what that is good for."""
     resample_filter: tuple[int, ...] = (1, 3, 3, 1)
     """Taps of the low-pass filter used when resampling."""
     num_fp16_res: int = 4

@@ -44,6 +44,7 @@ class StyledConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.use_noise = config.use_noise
+        self.demodulate = config.demodulate
         if config.use_noise:
             self.noise_strength = nn.Parameter(torch.zeros(()))
             self.register_buffer("noise_const", torch.randn(*size))
@@ -59,8 +60,10 @@ class StyledConv(nn.Module):
             gain: factor on the result and the clamp.
         """
         total = SQRT2 * gain
+        # Demodulation cancels any factor of the weight; without it the equalised learning rate must scale it.
+        weight = self.weight if self.demodulate else self.weight * (1 / self.weight[0].numel() ** 0.5)
         y = modulated_conv2d(
-            x, self.weight, self.affine(w), self.filter, resampling=self.resampling, gain=total
+            x, weight, self.affine(w), self.filter, resampling=self.resampling, demodulate=self.demodulate, gain=total
         )
         shift = (self.bias * total).to(y.dtype)[None, :, None, None]
         if noise is not None:
