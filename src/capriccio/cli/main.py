@@ -28,6 +28,7 @@ class Command:
 
 
 COMMANDS = {
+    "demo": Command("capriccio.cli.demo", "a tour of everything on embedded data, ending in one HTML report"),
     "dataset build": Command("capriccio.cli.dataset_build", "photographs of any size to a training archive"),
     "dataset synth": Command("capriccio.cli.dataset_synth", "painted landscapes, free of anybody's rights"),
     "train": Command("capriccio.cli.train", "train a network on a folder or archive of pictures"),
