@@ -1,0 +1,81 @@
+"""Commands in documents parse, links lead somewhere, and tables say what the code says."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from capriccio.cli.main import COMMANDS
+from capriccio.config import ImageShape
+from capriccio.presets import PRESETS, about, preset
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+LATER = {"demo", "bench"}
+"""Commands that take no settings, or that are checked by running them."""
+
+
+def commands_in(document: Path) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [re.search(r"(?:\bcapriccio\.cli\.main|^(?:\S*/)?capriccio)\s+(.*)", line.strip()) for line in lines]
+    return [match[1] for match in found if match]
+
+
+SHOWN = [(document.name, command) for document in DOCUMENTS for command in commands_in(document)]
+
+
+def test_documents_show_commands():
+    assert {"README.md", "scaling.md"} <= {name for name, _ in SHOWN}
+
+
+@pytest.mark.parametrize(("document", "line"), SHOWN)
+def test_a_command_in_a_document_parses(document, line, tmp_path, monkeypatch):
+    words = shlex.split(line, comments=True)
+    if words[0] in LATER or words[0].startswith("--"):
+        return
+    name = next(" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in COMMANDS)
+    argv = words[len(name.split()) :]
+    for i, word in enumerate(argv):  # configuration files in documents are examples of names
+        if word == "--config":
+            argv[i + 1] = str(tmp_path / "config.yaml")
+            (tmp_path / "config.yaml").write_text("{}\n")
+    importlib.import_module(COMMANDS[name].module)._parser().read(argv)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_inside_the_project_lead_somewhere(document):
+    targets = re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
+    for target in targets:
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "auto"])
+def test_the_table_of_presets_is_that_of_the_code(name):
+    run = preset(name, ImageShape())
+    numbers = (
+        run.total_kimg,
+        run.batch,
+        run.batch_per_round,
+        run.discriminator.mbstd_group_size,
+        run.generator.channel_base,
+        run.generator.channel_max,
+        run.generator.z_dim,
+        run.generator.mapping.num_layers,
+        run.optimizer.generator_lr,
+        run.loss.r1_gamma,
+        run.loss.pl_weight,
+        run.loss.mixing_prob,
+        run.ema.half_life_kimg,
+        run.ema.rampup,
+    )
+    cells = [f"`{name}`", *("none" if n is None else f"{n:.10g}" for n in numbers), run.discriminator.architecture]
+    expected = "| " + " | ".join(cells) + " |"
+    told = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+    assert expected in told, f"docs/presets.md should have the line\n{expected}"
+    assert f"* `{name}`: {about(name)}" in told
