@@ -146,6 +146,15 @@ def save_report(path: str | Path, report: Report) -> Path:
     return path
 
 
+def plot_file(plot: Plot) -> str:
+    """Return ``plot`` as an SVG file of its own, in the page's colours, light and dark."""
+    style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
+    drawing = plot_svg(plot)
+    head, body = drawing.split(">", 1)
+    ground = "svg { background: var(--paper); max-width: none; }"
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{style}{ground}</style>{body}\n'
+
+
 def _section(section: Section, number: int) -> str:
     blocks = "\n".join(_block(block) for block in section.blocks)
     heading = f'<h2><span class="number">{number}</span>{escape(section.heading)}</h2>'

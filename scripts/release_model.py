@@ -1,0 +1,203 @@
+"""Make a bundled model of a run: weights in half precision with their card, pictures and the page about it.
+
+    python scripts/release_model.py runs/landscapes --name landscapes-64
+
+Writes ``src/capriccio/models/NAME.safetensors``, ``docs/model-NAME.md`` and ``docs/images/NAME-*``. Run it again
+whenever the model is replaced; nothing in those files is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+import capriccio
+from capriccio.loading.model import Model, find_snapshot
+from capriccio.rendering.curves import Curve, Plot
+from capriccio.rendering.grids import image_grid, to_picture, to_uint8
+from capriccio.rendering.mix import MixRequest, save_mix
+from capriccio.rendering.report import plot_file
+from capriccio.rendering.sources import Look
+from capriccio.rendering.video import VideoRequest, save_video
+from capriccio.snapshots.snapshot import load_snapshot, save_snapshot
+
+ROOT = Path(__file__).parents[1]
+MODELS, IMAGES = ROOT / "src/capriccio/models", ROOT / "docs/images"
+LICENCE = "evaluation and research only; see LICENSE beside the weights"
+LIMIT_MIB = {"landscapes-64": 12, "landscapes-128": 26}
+SHEET_SEEDS, SHEET_COLUMNS, SHEET_SCALE = range(100), 20, 1
+MIX_ROWS, MIX_COLUMNS = (2, 5, 8, 13), (21, 33, 40, 57, 64, 71)
+WALK_SEEDS = (11, 23, 35, 47, 59)
+
+
+def release(run: Path, snapshot_file: Path, name: str) -> Path:
+    """Write the bundled file and return its path."""
+    snapshot = load_snapshot(snapshot_file)
+    ticks = read_ticks(run, snapshot.facts.nimg)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    card = {
+        "title": f"Capriccio {name}",
+        "description": "Landscapes: mountains, forests, seas, glaciers. StyleGAN2, trained from scratch.",
+        "preset": config["preset"],
+        "batch": config["batch"],
+        "r1_gamma": config["loss"]["r1_gamma"],
+        "training_hours": round(ticks[-1]["Timing/total_hours"]["mean"], 2),
+        "limits": "Small and early: pictures show composition and light better than detail. "
+        "It knows the landscapes of its data set and nothing else.",
+    }
+    facts = dataclasses.replace(snapshot.facts, licence=LICENCE, card=card)
+    path = MODELS / f"{name}.safetensors"
+    save_snapshot(path, dataclasses.replace(snapshot, facts=facts), "float16")
+    size = path.stat().st_size / 2**20
+    if size > LIMIT_MIB.get(name, 26):
+        raise SystemExit(f"{path} has {size:.1f} MiB, more than a bundled model may have")
+    return path
+
+
+def read_ticks(run: Path, nimg: int) -> list[dict[str, Any]]:
+    """Return the statistics of a run up to ``nimg`` images."""
+    ticks = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    return [tick for tick in ticks if tick["nimg"] <= nimg]
+
+
+def pictures_of(model: Model, seeds: range, psi: float) -> list[Image.Image]:
+    """Return the pictures of ``seeds``."""
+    return [to_picture(to_uint8(model.images(model.ws(seeds=[s], truncation_psi=psi)))[0]) for s in seeds]
+
+
+def half_precision_difference(full: Model, half: Model) -> tuple[float, int]:
+    """Return mean and largest difference in grey levels that storing half precision makes, over 16 seeds."""
+    a, b = (to_uint8(m.images(m.ws(seeds=range(16)))).astype(int) for m in (full, half))
+    return float(np.abs(a - b).mean()), int(np.abs(a - b).max())
+
+
+def draw(model: Model, run: Path, ticks: list[dict[str, Any]], name: str) -> None:
+    """Write the pictures of the page."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    for psi in (0.7, 1.0):
+        sheet = image_grid(pictures_of(model, SHEET_SEEDS, psi), SHEET_COLUMNS)
+        sheet.save(IMAGES / f"{name}-psi{psi:g}.webp", quality=90, method=6)
+    for layers in ("coarse", "middle", "fine"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "mix.png"
+            save_mix(model, MixRequest(rows=MIX_ROWS, columns=MIX_COLUMNS, layers=layers, look=Look(truncation_psi=0.7)), path)
+            with Image.open(path) as table:
+                table.convert("RGB").save(IMAGES / f"{name}-mix-{layers}.webp", quality=88, method=6)
+    walk = VideoRequest(keys=WALK_SEEDS, look=Look(truncation_psi=0.7), frames_per_second=15, seconds_per_key=1.2, scale=3)
+    save_video(model, walk, IMAGES / f"{name}-walk.webp")
+
+    sheets = sorted((run / "samples").glob("fakes-*.png"))
+    sheets = [path for path in sheets if int(path.stem.split("-")[1]) <= model.facts.nimg // 1000]
+    chosen = [sheets[round(i * (len(sheets) - 1) / 5)] for i in range(6)]
+    height = model.size[0]
+    strips = Image.new("RGB", (Image.open(sheets[0]).width, 6 * (2 * height + 8) - 8), "white")
+    for i, path in enumerate(chosen):
+        with Image.open(path) as sheet:
+            strips.paste(sheet.crop((0, 0, sheet.width, 2 * height)), (0, i * (2 * height + 8)))
+    strips.save(IMAGES / f"{name}-progress.webp", quality=88, method=6)
+
+    for file, about, names in (
+        ("losses", "loss", {"generator": "Loss/G/loss", "discriminator": "Loss/D/loss"}),
+        ("signs", "mean sign", {"reals (r_t)": "Loss/signs/real", "fakes": "Loss/signs/fake"}),
+        ("path-length", "path length", {"running mean": "Progress/pl_mean"}),
+    ):
+        curves = [
+            Curve(name=word, points=[(t["nimg"] / 1000, t[key]["mean"]) for t in ticks[1:] if key in t])
+            for word, key in names.items()
+        ]
+        plot = Plot(curves=curves, x_label="thousand images", y_label=about)
+        (IMAGES / f"{name}-{file}.svg").write_text(plot_file(plot))
+
+
+def page(model: Model, run: Path, ticks: list[dict[str, Any]], name: str, size_mib: float, half: tuple[float, int]) -> str:
+    """Return the Markdown page about the model."""
+    facts, data = model.facts, model.facts.data
+    speed = statistics.median(t["Timing/images_per_sec"]["mean"] for t in ticks)
+    last = ticks[-1]
+    epochs = facts.nimg / data["count"]
+    reduced = ", ".join(f"{k.split('/', 1)[1]} {last[k]['mean']:.3f}" for k in
+                        ("Loss/G/loss", "Loss/D/loss", "Loss/signs/real", "Progress/pl_mean") if k in last)  # fmt: skip
+    return f"""# The model `{name}`
+
+*This page is written by `scripts/release_model.py`.*
+
+![Uncurated samples, ψ = 0.7](images/{name}-psi0.7.webp)
+
+The pictures of seeds 0 to 99 at ψ = 0.7, none chosen. The same at ψ = 1:
+
+![Uncurated samples, ψ = 1](images/{name}-psi1.webp)
+
+## Facts
+
+| | |
+|---|---|
+| pictures | {model.shape} |
+| trained on | {data["count"]:,} photographs ({data["name"]}; {len(data["heldout"])} more were held out), mirrored: {data["mirror"]} |
+| licence of the photographs | {data["licence"]} |
+| licence of the weights | {facts.licence} |
+| training | {facts.nimg:,} images shown, {epochs:.1f} epochs, {last["Timing/total_hours"]["mean"]:.1f} hours on two shared processor cores, median {speed:.1f} images/s |
+| preset | {facts.card["preset"]}: batch {facts.card["batch"]}, R1 γ {facts.card["r1_gamma"]:g}, no augmentation |
+| at the end | {reduced} |
+| parameters | generator {sum(p.numel() for p in model.generator.parameters()) / 1e6:.2f} M, discriminator {sum(p.numel() for p in model.discriminator.parameters()) / 1e6:.2f} M |
+| file | {size_mib:.1f} MiB, half precision; the pictures differ from those of the full precision by {half[0]:.3f} grey levels in the mean, {half[1]} at most |
+| model hash | `{model.model_hash}` |
+
+{facts.card["limits"]} No quality metric has been computed for it yet.
+
+## Mixing
+
+![coarse layers](images/{name}-mix-coarse.webp)
+![middle layers](images/{name}-mix-middle.webp)
+![fine layers](images/{name}-mix-fine.webp)
+
+## A walk
+
+![walk](images/{name}-walk.webp)
+
+## Training
+
+The same latents through the averaged generator, from the start to the end:
+
+![progress](images/{name}-progress.webp)
+
+![losses](images/{name}-losses.svg)
+![signs of the discriminator](images/{name}-signs.svg)
+![path length](images/{name}-path-length.svg)
+
+## The commands
+
+```bash
+capriccio train PHOTOS --out {run.name} --resolution {model.size[0]} --preset {facts.card["preset"]} --mirror --resume
+python scripts/release_model.py {run.name} --name {name}
+```
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("--snapshot", type=Path, help="snapshot of the run; the newest if not given")
+    parser.add_argument("--name", required=True, help="name of the bundled model")
+    arguments = parser.parse_args()
+    snapshot_file = find_snapshot(arguments.snapshot or arguments.run)
+    path = release(arguments.run, snapshot_file, arguments.name)
+    model, full = capriccio.load(path), capriccio.load(snapshot_file)
+    ticks = read_ticks(arguments.run, model.facts.nimg)
+    draw(model, arguments.run, ticks, arguments.name)
+    size = path.stat().st_size / 2**20
+    text = page(model, arguments.run, ticks, arguments.name, size, half_precision_difference(full, model))
+    (ROOT / "docs" / f"model-{arguments.name}.md").write_text(text)
+    print(f"{path}: {size:.1f} MiB; docs/model-{arguments.name}.md")
+
+
+if __name__ == "__main__":
+    main()
