@@ -106,7 +106,7 @@ def test_rounds_fit_the_share_of_a_process_and_need_no_more_memory_than_the_pres
         (["{zip}", "--loss.r1_gama", "5"], "'--loss.r1_gama' is not a flag of 'capriccio train'."),
         (["{zip}", "--batch", "15", "--batch_per_round", "4"], "batch 15 must be a multiple of batch_per_round 4"),
         (["{zip}", "--resolution", "8", "--size", "8x12"], "--resolution and --size say the same thing"),
-        (["{zip}", "--resolution", "200", "--generator.shape.channels", "3"], "The nearest good size is"),
+        (["{zip}", "--resolution", "200", "--generator.shape.channels", "3"], "--resolution: 200×200 cannot be"),
         (["{zip}", "--resolution", "64"], "too small for 64×64"),
         (["{zip}", "--resolution", "8"], "another aspect"),
         (["{zip}", "--precision", "fp8"], "--precision: Expected one of auto, fp32, bf16, fp16. Got value: fp8"),

@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_settings, given_settings, parse_size
 from capriccio.cli.run_settings import resolve_run
 from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
-from capriccio.errors import UsageError
+from capriccio.errors import ConfigError, UsageError
 
 _ALIASES = {
     "total_kimg": "--kimg",
@@ -86,7 +86,11 @@ def _shape(given: Namespace, settings: Mapping[str, Any]) -> ImageShape:
 
         size = (asked["height"], asked["width"]) if {"height", "width"} <= asked.keys() else None
         asked = to_dict(peek_shape(settings["data"]["path"], size=size)) | asked
-    return from_dict(ImageShape, asked, where="generator.shape")
+    try:
+        return from_dict(ImageShape, asked, where="generator.shape")
+    except ConfigError as error:
+        flag = next((f"--{name}" for name in ("resolution", "size") if name in given), "the pictures' shape")
+        raise ConfigError(f"{flag}: {str(error).removeprefix('shape: ')}") from error
 
 
 def _parser() -> CommandParser:
