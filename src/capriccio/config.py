@@ -349,6 +349,8 @@ class SavingConfig:
     """Newest snapshots that are kept; null = all."""
     disk_budget_gb: float | None = None
     """Oldest snapshots are removed when the run folder grows beyond this; null = no limit."""
+    travelling: bool = False
+    """With every snapshot write travelling.safetensors anew: half precision, for --continue-from on another machine."""
 
     def __post_init__(self) -> None:
         intervals = ("kimg_per_tick", "snapshot_kimg", "snapshot_minutes", "first_snapshot_minutes", "checkpoint_minutes")

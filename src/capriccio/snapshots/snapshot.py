@@ -147,19 +147,29 @@ def load_snapshot(path: Path, device: torch.device | str = "cpu") -> Snapshot:
 def model_hash(generator: Generator) -> str:
     """Return the hash of a generator's configuration and tensors, 16 hexadecimal digits.
 
-    Calibrating, re-packing or slimming a snapshot keeps it; training one more step, or storing half precision, does not.
+    Calibrating, re-packing or slimming a snapshot keeps it; training one more step or storing half precision does not.
     """
-    digest = hashlib.sha256(json.dumps(to_dict(generator.config), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(_unusual(generator.config), sort_keys=True).encode())
     for name, tensor in sorted(generator.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().float().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
+def _unusual(config: GeneratorConfig) -> dict[str, Any]:
+    """Return the settings that are not the defaults: a setting that is invented later changes no hash."""
+    usual = to_dict(GeneratorConfig())
+    return {name: value for name, value in to_dict(config).items() if value != usual[name]}
+
+
 def _stored(network: nn.Module, prefix: str, dtype: torch.dtype) -> dict[str, Tensor]:
-    return {
-        prefix + name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in network.state_dict().items()
-    }
+    return {prefix + name: _fitting(tensor.detach().cpu(), dtype) for name, tensor in network.state_dict().items()}
+
+
+def _fitting(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return ``tensor`` in ``dtype``; in its own where a number is too large for that."""
+    small = tensor.to(dtype)
+    return (small if bool(small.isfinite().all()) or not bool(tensor.isfinite().all()) else tensor).contiguous()
 
 
 def _fill(path: Path, network: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from capriccio.errors import RunError, StorageError
 from capriccio.training.state import TrainingState
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _NETWORKS = ("generator", "discriminator", "generator_ema")
 _OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
 _SCALARS = ("nimg", "iteration", "warm_start_nimg", "salt", "fp32_until_nimg", "seconds")
+_FILES = ("networks.safetensors", "optimizers.safetensors", "position.safetensors", "progress.json")
 _PARTIAL, _REPLACED = ".partial", ".replaced"
 
 
@@ -57,18 +58,12 @@ def save_checkpoint(folder: Path, state: TrainingState, position: dict[str, Tens
     manifest = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     files["manifest.json"] = json.dumps({"nimg": state.nimg, "sha256": manifest}, sort_keys=True).encode()
 
-    needed = sum(map(len, files.values()))
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < needed * 1.1 + 2**20:
-        raise StorageError(
-            f"not enough disk for a checkpoint: it takes {needed / 2**20:.0f} MiB, {free / 2**20:.0f} MiB are free in "
-            f"'{folder}'. Free some space; the checkpoint before it is kept."
-        )
     final = folder / checkpoint_name(state.nimg)
     partial, replaced = final.with_name(final.name + _PARTIAL), final.with_name(final.name + _REPLACED)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
+        _check_room(folder, sum(map(len, files.values())))
         partial.mkdir()
         for name, data in files.items():
             _write_flushed(partial / name, data)
@@ -97,7 +92,7 @@ def load_newest(
     for path in reversed(found):
         try:
             files = _read_verified(path)
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             say(f"'{path.name}' is damaged ({error}); trying the checkpoint before it.")
             continue
         return _restore(path, files, state)
@@ -114,18 +109,26 @@ def checkpoints(folder: Path) -> list[Path]:
     for path in folder.iterdir():
         stem = path.name.removesuffix(_REPLACED)
         # A replaced checkpoint counts when the process died between the two renames.
-        if path.name.startswith("checkpoint-") and not path.name.endswith(_PARTIAL) and path.is_dir():
-            if path.name == stem or not path.with_name(stem).exists():
-                found.append((_nimg(path), path))
+        is_whole = path.name == stem or not path.with_name(stem).exists()
+        if path.name.startswith("checkpoint-") and not path.name.endswith(_PARTIAL) and path.is_dir() and is_whole:
+            found.append((_nimg(path), path))
     return [path for _, path in sorted(found)]
 
 
-def remove_old(folder: Path, keep: int) -> None:
-    """Remove all but the ``keep`` newest checkpoints, and what unfinished writing left behind."""
-    for path in checkpoints(folder)[:-keep]:
-        shutil.rmtree(path, ignore_errors=True)
+def remove_old(folder: Path, keep: int, newest: Path) -> None:
+    """Remove all but the last ``keep`` checkpoints up to ``newest``, and what unfinished writing left behind.
+
+    Checkpoints beyond ``newest``, which was just saved, are damaged ones or of a future that was given up; they must
+    not push out sound ones.
+    """
+    found = checkpoints(folder)
+    last = found.index(newest) + 1
+    kept = found[max(last - keep, 0) : last]
+    for path in found:
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob("checkpoint-*"):
-        if path.name.endswith((_PARTIAL, _REPLACED)) and path not in checkpoints(folder):
+        if path.name.endswith((_PARTIAL, _REPLACED)) and path not in kept:
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -141,17 +144,15 @@ def _network_tensors(state: TrainingState) -> dict[str, Tensor]:
 
 
 def _optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for part in _OPTIMIZERS:
         for index, moments in getattr(state, part).state_dict()["state"].items():
             tensors |= {f"{part}.{index}.{name}": t.detach().cpu().contiguous() for name, t in moments.items()}
     return tensors
 
 
-def _restore(
-    path: Path, files: dict[str, bytes], state: TrainingState
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    progress = json.loads(files["progress.json"])
+def _restore(path: Path, files: dict[str, bytes], state: TrainingState) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    progress = _upgraded(json.loads(files["progress.json"]))
     if progress["format_version"] > FORMAT_VERSION:
         raise RunError(f"'{path}' was written by a later version of capriccio; update to resume from it.")
     tensors = load_tensors(files["networks.safetensors"])
@@ -183,14 +184,37 @@ def _restore(
 
 
 def _read_verified(path: Path) -> dict[str, bytes]:
-    manifest = json.loads((path / "manifest.json").read_bytes())
+    checksums = json.loads((path / "manifest.json").read_bytes())["sha256"]
     files = {}
-    for name, expected in manifest["sha256"].items():
+    for name in _FILES:
         data = (path / name).read_bytes()
-        if hashlib.sha256(data).hexdigest() != expected:
+        if hashlib.sha256(data).hexdigest() != checksums[name]:
             raise ValueError(f"{name} does not match its checksum")
         files[name] = data
     return files
+
+
+def _upgraded(progress: dict[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint of an older format version would say in the words of this one."""
+    if progress["format_version"] >= 2:
+        return progress
+    # Version 1 did not know its pictures' hash, nor whether rounds were small by choice or for want of memory.
+    snapshot_nimg = progress["snapshot_nimg"]
+    return progress | {
+        "data_hash": None,
+        "memory_limit": None,
+        "snapshot_nimg": snapshot_nimg or 0,
+        "first_snapshot_done": snapshot_nimg is not None,
+    }
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed * 1.1 + 2**20:
+        raise StorageError(
+            f"not enough disk for a checkpoint: it takes {needed / 2**20:.1f} MiB, {free / 2**20:.1f} MiB are free in "
+            f"'{folder}'. Free some space; the checkpoint before it is kept."
+        )
 
 
 def _nimg(path: Path) -> tuple[int, str]:

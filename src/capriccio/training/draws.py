@@ -85,7 +85,8 @@ class SeededDraws:
         """Return noise images of one round: see :class:`Draws`."""
         shape = self.config.shape
         rng = stream(self.seed, self.salt, self.nimg, "pl_noise", round_index)
-        return self._mine(torch.randn(count * self.num_processes, shape.channels, shape.height, shape.width, generator=rng))
+        size = (count * self.num_processes, shape.channels, shape.height, shape.width)
+        return self._mine(torch.randn(size, generator=rng))
 
     def _mine(self, whole: Tensor) -> Tensor:
         return whole[self.rank :: self.num_processes].to(self.device, non_blocking=True)

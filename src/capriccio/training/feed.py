@@ -9,10 +9,42 @@ import torch
 from torch import Tensor
 
 from capriccio.config import RunConfig
-from capriccio.data.dataset import ImageDataset
+from capriccio.data.dataset import DatasetSplit, ImageDataset, open_dataset
 from capriccio.data.order import EndlessOrder
+from capriccio.errors import ShapeError
 from capriccio.runtime import Processes
 from capriccio.training.iteration import Batch
+
+
+def open_data(config: RunConfig, processes: Processes) -> DatasetSplit:
+    """Open the pictures of a run; the main process first, so that it alone builds what goes into the cache.
+
+    Raises: DatasetError, or ShapeError if the pictures have other channels than the networks.
+    """
+    shape = config.generator.shape
+    data = config.data
+
+    def opened() -> DatasetSplit:
+        return open_dataset(
+            data.path,
+            size=(shape.height, shape.width),
+            labels=data.labels,
+            mirror=data.mirror,
+            subset=data.subset,
+            seed=config.seed,
+            holdout=data.holdout,
+            cache="raw" if data.cache == "device" else data.cache,
+        )
+
+    split = opened() if processes.is_main else None
+    processes.wait()
+    split = split or opened()
+    if split.train.shape.channels != shape.channels:
+        raise ShapeError(
+            f"the pictures of '{data.path}' have {split.train.shape.channels} channels, the run was set up for "
+            f"{shape.channels}; set --generator.shape.channels, or leave it out."
+        )
+    return split
 
 
 class Feed:
@@ -23,7 +55,13 @@ class Feed:
     """
 
     def __init__(
-        self, config: RunConfig, dataset: ImageDataset, processes: Processes, device: torch.device, *, from_nimg: int = 0
+        self,
+        config: RunConfig,
+        dataset: ImageDataset,
+        processes: Processes,
+        device: torch.device,
+        *,
+        from_nimg: int = 0,
     ) -> None:
         self._dataset = dataset
         self._processes = processes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,7 +47,8 @@ def compiled_phases(**options: Any) -> Phases:
     )
 
 
-class Round(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Round:
     """One of the equal parts a batch is divided into to save memory."""
 
     index: int
@@ -110,16 +111,16 @@ class Trainer:
         main: list[RoundFunction] = [generator_rounds]
         if has_pl and pl_every is None:
             main.append(path_length_rounds)
-        size = self._step("Gmain", state.generator_optimizer, main, batch, round_size, gain=1)
+        size = self._step("Gmain", state, main, batch, round_size, gain=1)
         if has_pl and pl_every is not None and i % pl_every == 0:
-            size = self._step("Greg", state.generator_optimizer, [path_length_rounds], batch, size, gain=pl_every)
+            size = self._step("Greg", state, [path_length_rounds], batch, size, gain=pl_every)
 
         main = [discriminator_rounds]
         if has_r1 and r1_every is None:
             main.append(r1_rounds)
-        size = self._step("Dmain", state.discriminator_optimizer, main, batch, size, gain=1)
+        size = self._step("Dmain", state, main, batch, size, gain=1)
         if has_r1 and r1_every is not None and i % r1_every == 0:
-            size = self._step("Dreg", state.discriminator_optimizer, [r1_rounds], batch, size, gain=r1_every)
+            size = self._step("Dreg", state, [r1_rounds], batch, size, gain=r1_every)
 
         beta = ema_beta(config.ema, nimg=state.nimg, batch=config.batch)
         update_ema(state.generator_ema, state.generator, beta)
@@ -151,7 +152,7 @@ class Trainer:
             decay=loss.pl_decay,
         )
         # Gradients are averaged over processes later; the cotangent is already that of the global mean.
-        lengths.backward(step.cotangent * (this.weight * self.processes.world_size))
+        torch.autograd.backward(lengths, step.cotangent * (this.weight * self.processes.world_size))
         finite = step.pl_mean.isfinite()
         self.statistics.note_loss_is_finite(finite)
         state.pl_mean.copy_(torch.where(finite, step.pl_mean, state.pl_mean))
@@ -176,19 +177,20 @@ class Trainer:
     def _step(
         self,
         name: PhaseName,
-        optimizer: torch.optim.Adam,
+        state: TrainingState,
         functions: Sequence[RoundFunction],
         batch: Batch,
         size: int,
         *,
         gain: int,
     ) -> int:
-        """Clear gradients, accumulate those of all rounds, share them, make them finite, step; return the round size."""
+        """Accumulate the gradients of all rounds, share them, make them finite, step; return the round size."""
+        optimizer = state.generator_optimizer if name.startswith("G") else state.discriminator_optimizer
         parameters = parameters_of(optimizer)
         for p in parameters:
             p.requires_grad_(True)
         self.statistics.begin_phase(name)
-        size = self._accumulate(parameters, functions, len(batch.reals), size, gain)
+        size = self._accumulate(state, parameters, functions, len(batch.reals), size, gain)
         if self.config.loss.zero_gradients == "zeros":
             for p in parameters:
                 if p.grad is None:
@@ -202,7 +204,7 @@ class Trainer:
         # A non-finite loss skips the step on the device, without waiting for it: Adam leaves parameters, moments and
         # step counts alone where `found_inf` is not 0.
         skip = (bad_loss > 0).float()
-        self.statistics.note_skipped(skip)
+        self.statistics.note_skipped(name, skip)
         optimizer.found_inf = skip  # type: ignore[attr-defined]
         optimizer.step()
         for p in parameters:
@@ -212,9 +214,17 @@ class Trainer:
         return size
 
     def _accumulate(
-        self, parameters: Sequence[Tensor], functions: Sequence[RoundFunction], total: int, size: int, gain: int
+        self,
+        state: TrainingState,
+        parameters: Sequence[Tensor],
+        functions: Sequence[RoundFunction],
+        total: int,
+        size: int,
+        gain: int,
     ) -> int:
         """Run all rounds; when memory does not suffice, begin the phase again with rounds of half the size."""
+        running_means = (state.pl_mean, state.generator.w_avg)
+        before = [mean.clone() for mean in running_means]
         while True:
             for p in parameters:
                 p.grad = None
@@ -223,7 +233,6 @@ class Trainer:
                 for index in range(num_rounds):
                     for function in functions:
                         function(Round(index, size, gain * self._round_weight(num_rounds)))
-                return size
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -232,14 +241,19 @@ class Trainer:
                     raise JobError(
                         f"out of memory with rounds of {size} pictures; give a smaller --batch-per-round."
                     ) from error
+            else:
+                return size
             size = largest_divisor(size, size // 2)
-            self.statistics.take_bad_loss()
+            # The rounds that did fit must leave no trace: they are run again.
+            for mean, value in zip(running_means, before, strict=True):
+                mean.copy_(value)
+            self.statistics.forget_phase()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
     def _backward(self, output: losses.PhaseOutput, this: Round) -> None:
         self.statistics.note_loss_is_finite(output.loss.detach().isfinite())
-        (output.loss * this.weight).backward()
+        torch.autograd.backward(output.loss * this.weight)
         for name, values in output.statistics.items():
             self.statistics.add(name, values)
 
@@ -264,4 +278,7 @@ def _set_learning_rates(state: TrainingState, config: RunConfig) -> None:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # On a processor PyTorch raises a plain RuntimeError, worded differently by platform.
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,23 @@ from typing import Any
 import torch
 
 from capriccio.config import RunConfig
-from capriccio.data.dataset import DatasetSplit, open_dataset
-from capriccio.errors import ConfigError, DivergedError, Interrupted, ShapeError, StorageError
+from capriccio.data.dataset import DatasetSplit
+from capriccio.errors import ConfigError, DivergedError, Interrupted, RunError, StorageError
+from capriccio.networks.layers import largest_divisor
 from capriccio.presets import with_fp16_clamp, with_shape
-from capriccio.runtime import ChosenPrecision, Processes, choose_device, choose_precision, joined_processes
+from capriccio.runtime import (
+    ChosenPrecision,
+    Processes,
+    choose_device,
+    choose_precision,
+    collected_signals,
+    joined_processes,
+)
 from capriccio.training.checkpoint import load_newest, remove_old, save_checkpoint
 from capriccio.training.draws import SeededDraws
-from capriccio.training.feed import Feed
+from capriccio.training.feed import Feed, open_data
 from capriccio.training.iteration import Phases, Trainer, compiled_phases
-from capriccio.training.report import RunLog, Statistics, duration
+from capriccio.training.report import RunLog, Statistics, duration, memory_use
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.samples import SampleSheet, save_reals
 from capriccio.training.state import TrainingState, new_state
@@ -69,26 +77,33 @@ def train(
     """
     chosen_device = choose_device(device)
     precision = choose_precision(config.precision, chosen_device)
-    with joined_processes(chosen_device) as processes, _signals() as signals:
+    origin = _Origin(Path(init_from) if init_from else None, Path(continue_from) if continue_from else None)
+    with joined_processes(chosen_device) as processes, collected_signals() as signals, ExitStack() as stack:
         if config.batch % processes.world_size:
             raise ConfigError(
                 f"--batch: {config.batch} pictures cannot be shared evenly by {processes.world_size} processes."
             )
-        data = _open_data(config, processes)
+        data = open_data(config, processes)
         config = with_shape(config, data.train.shape, data.train.c_dim)
         if precision.dtype is torch.float16:
             config = with_fp16_clamp(config)
         folder = RunFolder(Path(run_dir))
         if processes.is_main:
             folder.open(config, resume=resume)
+            stack.enter_context(folder.claimed())
         processes.wait()
-        log = RunLog(folder.path if processes.is_main else None, echo)
-        run = _Run(config, folder, log, data, processes, chosen_device, precision, signals)
-        try:
-            run.start(resume=resume, init_from=init_from, continue_from=continue_from)
-            return run.to_the_end()
-        finally:
-            log.close()
+        log = stack.enter_context(closing(RunLog(folder.path if processes.is_main else None, echo)))
+        run = _Run(config, folder, log, data, processes, chosen_device, precision, signals, origin)
+        run.start(resume=resume)
+        return run.to_the_end()
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """The networks that a run starts from, if not from random numbers."""
+
+    init_from: Path | None
+    continue_from: Path | None
 
 
 @dataclass
@@ -97,11 +112,13 @@ class _Clock:
 
     tick: int = 0
     tick_start_nimg: int = 0
-    tick_start_time: float = 0.0
-    snapshot_nimg: int | None = None
+    told_nimg: int = 0
+    """Where this session began to measure the rate of the tick: its start, or where the session resumed."""
+    told_time: float = 0.0
+    snapshot_nimg: int = 0
+    """Of the last snapshot, or where the run began."""
     snapshot_time: float = 0.0
     checkpoint_time: float = 0.0
-    session_start: float = 0.0
     first_snapshot_done: bool = False
 
 
@@ -118,6 +135,7 @@ class _Run:
         device: torch.device,
         precision: ChosenPrecision,
         signals: list[int],
+        origin: _Origin,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -127,9 +145,12 @@ class _Run:
         self.device = device
         self.precision = precision
         self.signals = signals
+        self.origin = origin
         self.state: TrainingState = new_state(config, device)
         self.feed = Feed(config, data.train, processes, device)
-        self.round_size = self._first_round_size()
+        self.memory_limit: int | None = None
+        """Pictures per round over all processes that fitted when memory ran out; None = it never did."""
+        self.round_size = self._fitting_round_size()
         self.statistics = Statistics(device)
         self.clock = _Clock()
         self.trainer = Trainer(config, processes, compiled_phases() if config.compile else Phases(), self.statistics)
@@ -137,31 +158,42 @@ class _Run:
 
     # ---- beginning
 
-    def start(self, *, resume: bool, init_from: str | None, continue_from: str | None) -> None:
+    def start(self, *, resume: bool) -> None:
         """Resume, continue, transfer or begin; say which, with everything a reader of the log wants to know."""
         self._say_hello()
-        remembered = load_newest(self.folder.checkpoints, self.state, self.log.say) if resume else None
-        if remembered is not None:
-            self._recall(*remembered)
+        resumed = resume and self._recall()
+        if resumed:
             self.log.say(f"Resumed at {self.state.nimg / 1000:.1f} kimg.")
-        elif continue_from is not None:
-            lines = continue_from_snapshot(Path(continue_from), self.state)
-            self.feed = Feed(self.config, self.data.train, self.processes, self.device, from_nimg=self.state.nimg)
-            self.clock.tick_start_nimg = self.state.nimg
-            self._say_all(lines)
-        elif init_from is not None:
-            self._say_all(init_from_snapshot(Path(init_from), self.state))
-        elif resume:
-            self.log.say("No checkpoint yet: starting.")
-        now = time.monotonic()
-        self.clock.session_start = self.clock.tick_start_time = self.clock.checkpoint_time = self.clock.snapshot_time = now
+        else:
+            if resume:
+                self.log.say("No checkpoint yet: starting.")
+            self._begin()
+        now, clock = time.monotonic(), self.clock
+        clock.told_time = clock.checkpoint_time = clock.snapshot_time = now
+        clock.told_nimg = self.state.nimg
         if self.processes.is_main:
+            self.folder.write_config(self.config)
             self.log.trim(self.state.nimg)
-            self.folder.note_session({"resumed_at_nimg": self.state.nimg, "device": str(self.device),
-                                      "precision": self.precision.name, "processes": self.processes.world_size})  # fmt: skip
-            if remembered is None:
+            self.folder.note_session(
+                {
+                    "resumed_at_nimg": self.state.nimg,
+                    "device": str(self.device),
+                    "precision": self.precision.name,
+                    "processes": self.processes.world_size,
+                }
+            )
+            if not resumed:
                 save_reals(self.folder.samples / "reals.png", self.data.train)
                 self.sheet.save(self.folder.samples, self.state.generator_ema, self.state.nimg)
+
+    def _begin(self) -> None:
+        """Start at the beginning: from other networks if there are any, else as built."""
+        if self.origin.continue_from is not None:
+            self._say_all(continue_from_snapshot(self.origin.continue_from, self.state))
+            self.feed = Feed(self.config, self.data.train, self.processes, self.device, from_nimg=self.state.nimg)
+        elif self.origin.init_from is not None:
+            self._say_all(init_from_snapshot(self.origin.init_from, self.state))
+        self.clock.tick_start_nimg = self.clock.snapshot_nimg = self.state.nimg
 
     def _say_hello(self) -> None:
         train, config = self.data.train, self.config
@@ -186,19 +218,33 @@ class _Run:
             self.log.say(f"Left out {len(self.data.skipped)} files, such as: "
                          + "; ".join(f"{s.name} ({s.reason})" for s in self.data.skipped[:3]) + ".")  # fmt: skip
 
-    def _recall(self, position: dict[str, torch.Tensor], progress: dict[str, Any]) -> None:
+    def _recall(self) -> bool:
+        """Take everything from the newest sound checkpoint; return whether there is one."""
+        remembered = load_newest(self.folder.checkpoints, self.state, self.log.say)
+        if remembered is None:
+            return False
+        position, progress = remembered
+        if progress["data_hash"] not in (None, self.data.train.card.hash):
+            raise RunError(
+                f"'{self.folder.path}' is a run on other pictures than those of '{self.config.data.path}'; "
+                "choose another folder, or the same pictures."
+            )
         self.feed.go_to(position)
-        self.round_size = min(self.round_size, progress["round_size"])
-        self.clock.tick = progress["tick"]
-        self.clock.tick_start_nimg = progress["tick_start_nimg"]
-        self.clock.snapshot_nimg = progress["snapshot_nimg"]
-        self.clock.first_snapshot_done = progress["snapshot_nimg"] is not None
+        self.memory_limit = progress["memory_limit"]
+        self.round_size = self._fitting_round_size()
+        clock = self.clock
+        clock.tick, clock.tick_start_nimg = progress["tick"], progress["tick_start_nimg"]
+        clock.snapshot_nimg = progress["snapshot_nimg"]
+        clock.first_snapshot_done = progress["first_snapshot_done"]
+        return True
 
-    def _first_round_size(self) -> int:
+    def _fitting_round_size(self) -> int:
         share = self.config.batch // self.processes.world_size
         size = min(self.config.batch_per_round or share, share)
         if share % size:
             raise ConfigError(f"--batch-per-round: {size} does not divide the {share} pictures of each process.")
+        if self.memory_limit is not None:
+            size = largest_divisor(size, self.memory_limit // self.processes.world_size)
         return size
 
     # ---- the loop
@@ -218,8 +264,12 @@ class _Run:
                 self._housekeeping(done)
             if state.iteration % CHECK_INTERVAL == 0 and self.statistics.skipped_in_a_row() >= BAD_STEPS_IN_A_ROW:
                 self._take_back()
+        last = self.folder.snapshot(state.nimg)
+        if self.processes.is_main and not last.exists():
+            # Nothing is left to be done but this, and it was not possible before: now it counts.
+            take_snapshot(last, config, state, self.data.train.card)
         self.log.say(f"Done: {state.nimg / 1000:g} kimg.")
-        return self.folder.snapshot(state.nimg)
+        return last
 
     def _iterate(self) -> None:
         draws = SeededDraws(
@@ -239,6 +289,7 @@ class _Run:
         if size < self.round_size:
             self.log.say(f"Out of memory: rounds of {size} instead of {self.round_size} pictures from now on.")
             self.round_size = size
+            self.memory_limit = size * self.processes.world_size
         self.state.seconds += time.monotonic() - started
 
     def _set_precision(self) -> None:
@@ -249,7 +300,7 @@ class _Run:
     def _end_tick(self) -> None:
         state, clock, config = self.state, self.clock, self.config
         now = time.monotonic()
-        images, seconds = state.nimg - clock.tick_start_nimg, max(now - clock.tick_start_time, 1e-9)
+        images, seconds = state.nimg - clock.told_nimg, max(now - clock.told_time, 1e-9)
         rate = images / seconds
         epochs = state.nimg / self.data.train.num_pictures
         left = (config.total_kimg * 1000 - state.nimg) / rate
@@ -267,7 +318,7 @@ class _Run:
                 "Timing/total_sec": state.seconds,
                 "Timing/total_hours": state.seconds / 3600,
                 "Timing/total_days": state.seconds / 86400,
-                **_memory(self.device),
+                **memory_use(self.device),
             }.items()
         }
         self.log.statistics(values | {"nimg": state.nimg, "timestamp": time.time()}, nimg=state.nimg)
@@ -284,7 +335,8 @@ class _Run:
         if skipped := values["Numerics/skipped_steps"]["mean"]:
             self.log.say(f"{skipped:g} steps were skipped in this tick: a loss was not finite.")
         clock.tick += 1
-        clock.tick_start_nimg, clock.tick_start_time = state.nimg, now
+        clock.tick_start_nimg = clock.told_nimg = state.nimg
+        clock.told_time = now
 
     # ---- saving
 
@@ -293,19 +345,21 @@ class _Run:
         snapshot_due, checkpoint_due, signal_number = self._due(done)
         if snapshot_due:
             self._save_snapshot()
+        saved = True
         if snapshot_due or checkpoint_due or signal_number:
-            self._save_checkpoint()
+            saved = self._save_checkpoint()
         if signal_number:
+            told = "everything is saved" if saved else "only older checkpoints are saved, this one was not possible"
             raise Interrupted(
                 signal_number,
                 f"stopped by {signal.Signals(signal_number).name} at {self.state.nimg / 1000:.1f} kimg; "
-                "everything is saved: the same command with --resume goes on.",
+                f"{told}: the same command with --resume goes on.",
             )
 
     def _due(self, done: bool) -> tuple[bool, bool, int]:
         saving, clock, now = self.config.saving, self.clock, time.monotonic()
         minutes = saving.snapshot_minutes if clock.first_snapshot_done else saving.first_snapshot_minutes
-        images = self.state.nimg - (clock.snapshot_nimg or 0)
+        images = self.state.nimg - clock.snapshot_nimg
         snapshot = done or images >= saving.snapshot_kimg * 1000 or now - clock.snapshot_time >= 60 * minutes
         checkpoint = now - clock.checkpoint_time >= 60 * saving.checkpoint_minutes
         mine = (snapshot, checkpoint, self.signals[0] if self.signals else 0)
@@ -323,6 +377,8 @@ class _Run:
             snapshot = self.folder.snapshot(state.nimg)
             try:
                 take_snapshot(snapshot, self.config, state, self.data.train.card)
+                if self.config.saving.travelling:
+                    take_snapshot(self.folder.travelling, self.config, state, self.data.train.card, "float16")
                 self.sheet.save(self.folder.samples, state.generator_ema, state.nimg)
                 self.folder.prune_snapshots(self.config.saving)
             except StorageError as error:
@@ -331,22 +387,28 @@ class _Run:
                 self.log.say(f"Saved {snapshot.name}.")
         clock.snapshot_nimg, clock.snapshot_time, clock.first_snapshot_done = state.nimg, time.monotonic(), True
 
-    def _save_checkpoint(self) -> None:
-        clock = self.clock
+    def _save_checkpoint(self) -> bool:
+        """Save a checkpoint, or say why that is not possible; return whether it was."""
+        clock, folder = self.clock, self.folder.checkpoints
         progress = {
-            "round_size": self.round_size,
+            "data_hash": self.data.train.card.hash,
+            "memory_limit": self.memory_limit,
             "tick": clock.tick,
             "tick_start_nimg": clock.tick_start_nimg,
             "snapshot_nimg": clock.snapshot_nimg,
+            "first_snapshot_done": clock.first_snapshot_done,
         }
+        saved = True
         if self.processes.is_main:
             try:
-                save_checkpoint(self.folder.checkpoints, self.state, self.feed.position(), progress)
-                remove_old(self.folder.checkpoints, self.config.saving.keep_checkpoints)
+                newest = save_checkpoint(folder, self.state, self.feed.position(), progress)
+                remove_old(folder, self.config.saving.keep_checkpoints, newest)
             except StorageError as error:
                 self.log.say(f"Warning: {error}")
+                saved = False
         self.processes.wait()
         clock.checkpoint_time = time.monotonic()
+        return saved
 
     # ---- divergence
 
@@ -354,85 +416,24 @@ class _Run:
         """Go back to the last checkpoint once, with other random numbers and in float32; the second time, give up."""
         if self.state.salt:
             raise DivergedError(
-                f"losses are not finite at {self.state.nimg / 1000:.1f} kimg, again after going back to a checkpoint in "
-                "float32. The last checkpoint and snapshots are kept. Try a larger --gamma or smaller learning rates."
+                f"losses are not finite at {self.state.nimg / 1000:.1f} kimg, again after going back to a checkpoint "
+                "in float32. The last checkpoint and snapshots are kept. Start anew with a larger --gamma or smaller "
+                "learning rates."
             )
         self.state = new_state(self.config, self.device)
         self.feed = Feed(self.config, self.data.train, self.processes, self.device)
-        remembered = load_newest(self.folder.checkpoints, self.state, self.log.say)
-        if remembered is not None:
-            self._recall(*remembered)
+        if not self._recall():
+            self._begin()
+        self.clock.told_nimg, self.clock.told_time = self.state.nimg, time.monotonic()
         self.state.salt += 1
         self.state.fp32_until_nimg = self.state.nimg + FP32_AFTER_DIVERGENCE_NIMG
         self.statistics.forget_skipped()
         self.log.trim(self.state.nimg)
         self.log.say(
-            f"Losses were not finite {BAD_STEPS_IN_A_ROW} times in a row: back to {self.state.nimg / 1000:.1f} kimg with "
-            f"other random numbers, in float32 for {FP32_AFTER_DIVERGENCE_NIMG / 1000:g} kimg."
+            f"Losses were not finite {BAD_STEPS_IN_A_ROW} times in a row: back to {self.state.nimg / 1000:.1f} kimg "
+            f"with other random numbers, in float32 for {FP32_AFTER_DIVERGENCE_NIMG / 1000:g} kimg."
         )
 
     def _say_all(self, lines: list[str]) -> None:
         for line in lines:
             self.log.say(line)
-
-
-def _open_data(config: RunConfig, processes: Processes) -> DatasetSplit:
-    """Open the pictures; the main process first, so that it alone builds what goes into the cache."""
-    shape = config.generator.shape
-    data = config.data
-
-    def opened() -> DatasetSplit:
-        return open_dataset(
-            data.path,
-            size=(shape.height, shape.width),
-            labels=data.labels,
-            mirror=data.mirror,
-            subset=data.subset,
-            seed=config.seed,
-            holdout=data.holdout,
-            cache="raw" if data.cache == "device" else data.cache,
-        )
-
-    split = opened() if processes.is_main else None
-    processes.wait()
-    split = split or opened()
-    if split.train.shape.channels != shape.channels:
-        raise ShapeError(
-            f"the pictures of '{data.path}' have {split.train.shape.channels} channels, the run was set up for "
-            f"{shape.channels}; set --generator.shape.channels, or leave it out."
-        )
-    return split
-
-
-def _memory(device: torch.device) -> dict[str, float]:
-    import resource
-
-    values = {"Resources/cpu_mem_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
-    if device.type == "cuda":
-        values["Resources/peak_gpu_mem_gb"] = torch.cuda.max_memory_allocated(device) / 2**30
-        values["Resources/peak_gpu_mem_reserved_gb"] = torch.cuda.max_memory_reserved(device) / 2**30
-    return values
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list; a second one acts as it would have without us."""
-    received: list[int] = []
-    before = {}
-
-    def receive(number: int, frame: object) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, receive)
-    except ValueError:  # not in the main thread: whoever runs us handles signals
-        pass
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-

@@ -110,11 +110,12 @@ def path_lengths(generator: Generator, latents: Latents, pl_noise: Tensor) -> tu
     direction = pl_noise / (pl_noise.shape[2] * pl_noise.shape[3]) ** 0.5
 
     def projection(rows: Tensor) -> Tensor:
-        images: Tensor = generator.synthesis(rows, latents.noise)
-        return (images * direction).sum()
+        projected: Tensor = (generator.synthesis(rows, latents.noise) * direction).sum()
+        return projected
 
     jacobian = torch.func.grad(projection)(ws)
-    return jacobian.square().sum(dim=2).mean(dim=1).sqrt(), w_mean
+    lengths: Tensor = jacobian.square().sum(dim=2).mean(dim=1).sqrt()
+    return lengths, w_mean
 
 
 class PathLengthStep(NamedTuple):
@@ -134,7 +135,8 @@ def path_length_cotangent(
     """Differentiate the path length penalty by hand, from sums that are easy to share between processes.
 
     The running mean a ← a + decay·(mean length − a) used in the penalty (length − a)² is not a constant: it depends on
-    every length of the batch. With l̄ the batch mean, ∂/∂l_n [weight·mean (l − a)²] = 2·weight/N·((l_n − a) − decay·(l̄ − a)).
+    every length of the batch. With l̄ the batch mean,
+    ∂/∂l_n [weight·mean (l − a)²] = 2·weight/N·((l_n − a) − decay·(l̄ − a)).
 
     Args:
         lengths: path lengths of this process, [n]; only their values are used.

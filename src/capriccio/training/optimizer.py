@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from capriccio.config import OptimizerConfig
 
 
-def make_adam(parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, lr: float, interval: int | None) -> torch.optim.Adam:
+def make_adam(
+    parameters: Iterable[nn.Parameter], config: OptimizerConfig, *, lr: float, interval: int | None
+) -> torch.optim.Adam:
     """Return Adam whose learning rate and decays account for the extra step every ``interval`` iterations.
 
     With k steps of the main phase for one of the regulariser, ρ = k/(k + 1) and lr·ρ, β1^ρ, β2^ρ leave the change per

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,8 +33,9 @@ class Statistics:
         self._bad_loss = torch.zeros((), device=device)
         self._sanitized = torch.zeros((), device=device)
         self._skipped = torch.zeros((), device=device)
-        self._skipped_in_a_row = torch.zeros((), device=device)
+        self._skipped_in_a_row: dict[str, Tensor] = {}
         self._phase_start = 0.0
+        self._before_phase: dict[str, Tensor] = {}
 
     def add(self, name: str, values: Tensor) -> None:
         """Count every element of ``values`` under ``name``."""
@@ -43,6 +48,12 @@ class Statistics:
     def begin_phase(self, name: str) -> None:
         """Start the clock of a phase, where waiting for the device costs nothing."""
         self._phase_start = time.perf_counter()
+        self._before_phase = dict(self._moments)
+
+    def forget_phase(self) -> None:
+        """Forget what was added since the phase began: it is run again, because memory did not suffice."""
+        self._moments = dict(self._before_phase)
+        self.take_bad_loss()
 
     def end_phase(self, name: str) -> None:
         """Stop the clock of a phase."""
@@ -64,18 +75,18 @@ class Statistics:
         """Count gradient values that were replaced."""
         self._sanitized = self._sanitized + count
 
-    def note_skipped(self, skip: Tensor) -> None:
+    def note_skipped(self, phase: str, skip: Tensor) -> None:
         """Count a phase whose step was (1) or was not (0) skipped."""
         self._skipped = self._skipped + skip
-        self._skipped_in_a_row = (self._skipped_in_a_row + skip) * skip
+        self._skipped_in_a_row[phase] = (self._skipped_in_a_row.get(phase, 0) + skip) * skip
 
     def skipped_in_a_row(self) -> int:
-        """How many steps in a row were skipped until now; waits for the device."""
-        return int(self._skipped_in_a_row)
+        """How many steps of one phase in a row were skipped until now, the most of any phase; waits for the device."""
+        return max((int(count) for count in self._skipped_in_a_row.values()), default=0)
 
     def forget_skipped(self) -> None:
         """Start counting skipped steps anew, after the run was taken back."""
-        self._skipped_in_a_row = torch.zeros_like(self._skipped_in_a_row)
+        self._skipped_in_a_row.clear()
 
     # ---- ticks
 
@@ -99,8 +110,9 @@ class Statistics:
         for name, seconds in sorted(self._seconds.items()):
             mean = 1000 * sum(seconds) / len(seconds)
             result[f"Timing/{name}"] = {"num": len(seconds), "mean": mean, "std": 0.0}
+        # Counted after gradients were shared: these are the same on every process.
         for name, value in (("sanitized_gradients", self._sanitized), ("skipped_steps", self._skipped)):
-            result[f"Numerics/{name}"] = {"num": 1, "mean": float(processes.sum(value)), "std": 0.0}
+            result[f"Numerics/{name}"] = {"num": 1, "mean": float(value), "std": 0.0}
         self._moments.clear()
         self._seconds.clear()
         self._sanitized = torch.zeros_like(self._sanitized)
@@ -121,7 +133,10 @@ class EventWriter(Protocol):
 
 
 class RunLog:
-    """The files of a run folder that tell its story: log.txt, stats.jsonl, TensorBoard events where installed."""
+    """The files of a run folder that tell its story: log.txt, stats.jsonl, TensorBoard events where installed.
+
+    A full disk costs lines of the story, never the run.
+    """
 
     def __init__(self, folder: Path | None, echo: Callable[[str], None]) -> None:
         """``folder`` None = a process that tells nothing."""
@@ -136,18 +151,18 @@ class RunLog:
         if self._folder is None:
             return
         self._echo(line)
-        with open(self._folder / "log.txt", "a", encoding="utf-8") as f:
+        with suppress(OSError), open(self._folder / "log.txt", "a", encoding="utf-8") as f:
             f.write(line + "\n")
 
     def statistics(self, values: Mapping[str, Any], *, nimg: int) -> None:
-        """Append one line to stats.jsonl, and the means to TensorBoard."""
+        """Append one line to stats.jsonl, numbers that are not finite as null, and the means to TensorBoard."""
         if self._folder is None:
             return
-        with open(self._folder / "stats.jsonl", "a", encoding="utf-8") as f:
-            f.write(json.dumps(values, sort_keys=True) + "\n")
-        if self._events is not None:
+        with suppress(OSError), open(self._folder / "stats.jsonl", "a", encoding="utf-8") as f:
+            f.write(json.dumps(_finite(values), sort_keys=True, allow_nan=False) + "\n")
+        with suppress(OSError):
             for name, value in values.items():
-                if isinstance(value, dict):
+                if isinstance(value, dict) and self._events is not None:
                     self._events.add_scalar(name, value["mean"], nimg)
 
     def trim(self, nimg: int) -> None:
@@ -166,6 +181,13 @@ class RunLog:
             self._events.close()
 
 
+def _finite(value: Any) -> Any:
+    """Return JSON data with null for NaN and infinities, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _nimg_of(line: str) -> float:
     try:
         return float(json.loads(line)["nimg"])
@@ -180,6 +202,20 @@ def _tensorboard(folder: Path) -> EventWriter | None:
         return None
     writer: EventWriter = SummaryWriter(folder)
     return writer
+
+
+def memory_use(device: torch.device) -> dict[str, float]:
+    """Return the most memory used until now, in GiB, by the names of the field."""
+    values = {}
+    if os.name == "posix":
+        import resource
+
+        unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
+        values["Resources/cpu_mem_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    if device.type == "cuda":
+        values["Resources/peak_gpu_mem_gb"] = torch.cuda.max_memory_allocated(device) / 2**30
+        values["Resources/peak_gpu_mem_reserved_gb"] = torch.cuda.max_memory_reserved(device) / 2**30
+    return values
 
 
 def duration(seconds: float) -> str:

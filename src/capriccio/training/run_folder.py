@@ -7,6 +7,8 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,15 @@ import torch
 import yaml
 
 from capriccio import __version__
-from capriccio.config import RunConfig, SavingConfig, to_dict
+from capriccio.config import RunConfig, SavingConfig, from_dict, to_dict
 from capriccio.durable import replacing
 from capriccio.errors import RunError
 
 _MAY_CHANGE = ("total_kimg", "saving", "precision", "compile", "batch_per_round")
 """Settings that a resumed run may be given anew: they do not decide what is learnt, or only in rounding."""
+
+_MAY_CHANGE_OF_DATA = ("path", "cache")
+"""Pictures may move: whether they are the same is seen from their hash."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class RunFolder:
         """Sheets of real and generated pictures."""
         return self.path / "samples"
 
+    @property
+    def travelling(self) -> Path:
+        """The newest snapshot in half precision, to go on from on another machine."""
+        return self.path / "travelling.safetensors"
+
     def snapshot(self, nimg: int) -> Path:
         """Path of the snapshot at ``nimg`` images; a later one of the same kimg replaces it."""
         return self.snapshots / f"snapshot-{nimg // 1000:06d}.safetensors"
@@ -70,8 +80,26 @@ class RunFolder:
             raise RunError(f"'{self.path}' is not empty and holds no run; choose another folder.")
         for folder in (self.path, self.checkpoints, self.snapshots, self.samples):
             folder.mkdir(parents=True, exist_ok=True)
+        if not self.config.exists():
+            self.write_config(config)
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write the resolved configuration; of a resumed run once it is known to be the same run."""
         with replacing(self.config) as file:
             file.write(yaml.safe_dump(to_dict(config), sort_keys=False).encode())
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder for this process: two sessions in one folder would spoil each other's files.
+
+        The claim ends with the process, however it ends. Raises: RunError if another process trains here.
+        """
+        with open(self.path / ".claimed", "w", encoding="utf-8") as file:
+            try:
+                _lock(file.fileno())
+            except OSError as error:
+                raise RunError(f"another process is training in '{self.path}'; wait for it or stop it.") from error
+            yield
 
     def note_session(self, facts: dict[str, Any]) -> None:
         """Append this session's machine and versions to environment.json."""
@@ -106,17 +134,31 @@ class RunFolder:
 
     def _check_same_run(self, config: RunConfig) -> None:
         try:
-            before = yaml.safe_load(self.config.read_text())
-        except (OSError, yaml.YAMLError) as error:
+            # By way of the class, so that settings which are newer than the run have the values it ran with.
+            before = from_dict(RunConfig, yaml.safe_load(self.config.read_text()))
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise RunError(f"'{self.config}' cannot be read; restore it or choose another folder.") from error
-        differing = [
-            name
-            for name, value in to_dict(config).items()
-            if name not in _MAY_CHANGE and isinstance(before, dict) and before.get(name) != value
-        ]
-        if not isinstance(before, dict) or differing:
-            what = f"its settings differ in: {', '.join(differing)}" if differing else "its configuration is damaged"
-            raise RunError(f"'{self.path}' holds another run ({what}); choose another folder, or the same settings.")
+        old, new = _decisive(before), _decisive(config)
+        differing = sorted(name for name in new if old[name] != new[name])
+        if differing:
+            raise RunError(
+                f"'{self.path}' holds another run (its settings differ in: {', '.join(differing)}); "
+                "choose another folder, or the same settings."
+            )
+
+
+def _decisive(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that decide what is learnt."""
+    settings = {name: value for name, value in to_dict(config).items() if name not in _MAY_CHANGE}
+    settings["data"] = {name: value for name, value in settings["data"].items() if name not in _MAY_CHANGE_OF_DATA}
+    return settings
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def environment() -> dict[str, Any]:

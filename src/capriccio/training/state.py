@@ -64,16 +64,21 @@ def assemble(
     generator_ema.to(device).eval().requires_grad_(False)
     frozen = discriminator.freeze()
     loss, adam = config.loss, config.optimizer
+    pl_interval = loss.pl_interval if loss.pl_weight else None
+    r1_interval = loss.r1_interval if loss.r1_gamma else None
+    generator_optimizer = make_adam(generator.parameters(), adam, lr=adam.generator_lr, interval=pl_interval)
+    discriminator_optimizer = make_adam(
+        discriminator.parameters(), adam, lr=adam.discriminator_lr, interval=r1_interval
+    )
+    # Each phase switches on the parameters it steps; all others stay off, from the first iteration on.
+    generator.requires_grad_(False)
+    discriminator.requires_grad_(False)
     return TrainingState(
         generator=generator,
         discriminator=discriminator,
         generator_ema=generator_ema,
-        generator_optimizer=make_adam(
-            generator.parameters(), adam, lr=adam.generator_lr, interval=loss.pl_interval if loss.pl_weight else None
-        ),
-        discriminator_optimizer=make_adam(
-            discriminator.parameters(), adam, lr=adam.discriminator_lr, interval=loss.r1_interval if loss.r1_gamma else None
-        ),
+        generator_optimizer=generator_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
         pl_mean=torch.zeros((), device=device),
         frozen=frozen,
     )

@@ -108,9 +108,11 @@ def _adapt(
             return None
         # As many inputs again carry the same signal: keep the sum, and what equalised learning rates divide by.
         gain = (source.shape[1] / shape[1]) ** 0.5
-        return _resample(maps, size).flatten(1) * gain
+        flat: Tensor = _resample(maps, size).flatten(1) * gain
+        return flat
     if ".from_rgb.weight" in name and source.shape[0] == shape[0] and source.shape[2:] == shape[2:]:
-        return _change_channels(source, 1, shape[1]) * (source.shape[1] / shape[1]) ** 0.5
+        seen: Tensor = _change_channels(source, 1, shape[1]) * (source.shape[1] / shape[1]) ** 0.5
+        return seen
     if ".to_rgb." in name and "affine" not in name and source.shape[1:] == shape[1:]:
         return _change_channels(source, 0, shape[0])
     return None
@@ -118,7 +120,7 @@ def _adapt(
 
 def _resample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     batch = maps if maps.ndim == 4 else maps[None]
-    resized = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
+    resized: Tensor = F.interpolate(batch, size=size, mode="bilinear", align_corners=False)
     return resized if maps.ndim == 4 else resized[0]
 
 
