@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from capriccio.networks.discriminator import Discriminator
+from capriccio.networks.generator import Generator
+from tests.networks.conftest import discriminator_config, generator_config
+
+
+@pytest.fixture
+def generator():
+    network = Generator(generator_config()).requires_grad_(False)
+    for conv in network.synthesis.styled_convs():
+        conv.noise_strength.fill_(0.5)
+    return network
+
+
+def test_const_noise_is_the_stored_maps_and_none_is_no_noise(generator):
+    ws = generator.ws(torch.randn(2, 8))
+    stored = [m[None, None] for m in generator.synthesis.noise_consts()]
+    silent = [torch.zeros_like(m) for m in stored]
+    assert torch.equal(generator.synthesis(ws, "const"), generator.synthesis(ws, stored))
+    torch.testing.assert_close(generator.synthesis(ws, "none"), generator.synthesis(ws, silent))
+    assert not torch.equal(generator.synthesis(ws, "const"), generator.synthesis(ws, "none"))
+
+
+def test_every_image_takes_its_own_noise(generator):
+    ws = generator.ws(torch.randn(1, 8)).repeat(2, 1, 1)
+    images = generator.synthesis(ws, generator.draw_noise(2, torch.Generator().manual_seed(1)))
+    assert not torch.equal(images[0], images[1])
+
+
+def test_a_network_without_noise_has_no_maps_and_no_strengths():
+    network = Generator(generator_config(use_noise=False))
+    assert not network.synthesis.noise_shapes()
+    assert not [name for name in network.state_dict() if "noise" in name]
+    assert network(torch.randn(1, 8)).isfinite().all()
+
+
+def test_the_running_mean_moves_only_when_told(generator):
+    before = generator.w_avg.clone()
+    generator(torch.randn(4, 8))
+    assert torch.equal(generator.w_avg, before)
+    generator.mapping.track(torch.ones(6))
+    torch.testing.assert_close(generator.w_avg, before + 0.005 * (torch.ones(6) - before))
+
+
+def test_freezing_stops_the_first_layers_only():
+    discriminator = Discriminator(discriminator_config(freeze_layers=5))
+    frozen = discriminator.freeze()
+    assert frozen == [
+        "blocks.16.from_rgb.weight",
+        "blocks.16.from_rgb.bias",
+        "blocks.16.conv0.weight",
+        "blocks.16.conv0.bias",
+        "blocks.16.conv1.weight",
+        "blocks.16.conv1.bias",
+        "blocks.16.skip.weight",
+        "blocks.8.conv0.weight",
+        "blocks.8.conv0.bias",
+    ]
+
+
+def test_tensor_names_are_the_contract_of_stored_networks():
+    names = {n for n in Generator(generator_config()).state_dict() if n.startswith("synthesis.blocks.8.")}
+    layer = ["affine.weight", "affine.bias", "weight", "bias", "noise_strength", "noise_const"]
+    expected = {f"synthesis.blocks.8.{conv}.{n}" for conv in ("conv0", "conv1") for n in layer}
+    expected |= {f"synthesis.blocks.8.to_rgb.{n}" for n in ("affine.weight", "affine.bias", "weight", "bias")}
+    assert names == expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_paints_what_the_processor_paints(generator):
+    ws = generator.ws(torch.randn(4, 8))
+    expected = generator.synthesis(ws)
+    torch.testing.assert_close(generator.cuda().synthesis(ws.cuda()).cpu(), expected, atol=1e-3, rtol=1e-3)
