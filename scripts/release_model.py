@@ -89,10 +89,16 @@ def draw(model: Model, run: Path, ticks: list[dict[str, Any]], name: str) -> Non
     for layers in ("coarse", "middle", "fine"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "mix.png"
-            save_mix(model, MixRequest(rows=MIX_ROWS, columns=MIX_COLUMNS, layers=layers, look=Look(truncation_psi=0.7)), path)
+            save_mix(
+                model,
+                MixRequest(rows=MIX_ROWS, columns=MIX_COLUMNS, layers=layers, look=Look(truncation_psi=0.7)),
+                path,
+            )
             with Image.open(path) as table:
                 table.convert("RGB").save(IMAGES / f"{name}-mix-{layers}.webp", quality=88, method=6)
-    walk = VideoRequest(keys=WALK_SEEDS, look=Look(truncation_psi=0.7), frames_per_second=15, seconds_per_key=1.2, scale=3)
+    walk = VideoRequest(
+        keys=WALK_SEEDS, look=Look(truncation_psi=0.7), frames_per_second=15, seconds_per_key=1.2, scale=3
+    )
     save_video(model, walk, IMAGES / f"{name}-walk.webp")
 
     sheets = sorted((run / "samples").glob("fakes-*.png"))
@@ -118,14 +124,32 @@ def draw(model: Model, run: Path, ticks: list[dict[str, Any]], name: str) -> Non
         (IMAGES / f"{name}-{file}.svg").write_text(plot_file(plot))
 
 
-def page(model: Model, run: Path, ticks: list[dict[str, Any]], name: str, size_mib: float, half: tuple[float, int]) -> str:
+def page(
+    model: Model, run: Path, ticks: list[dict[str, Any]], name: str, size_mib: float, half: tuple[float, int]
+) -> str:
     """Return the Markdown page about the model."""
-    facts, data = model.facts, model.facts.data
+    facts, data, last = model.facts, model.facts.data, ticks[-1]
     speed = statistics.median(t["Timing/images_per_sec"]["mean"] for t in ticks)
-    last = ticks[-1]
-    epochs = facts.nimg / data["count"]
-    reduced = ", ".join(f"{k.split('/', 1)[1]} {last[k]['mean']:.3f}" for k in
-                        ("Loss/G/loss", "Loss/D/loss", "Loss/signs/real", "Progress/pl_mean") if k in last)  # fmt: skip
+    hours, epochs = last["Timing/total_hours"]["mean"], facts.nimg / data["count"]
+    shown = ("Loss/G/loss", "Loss/D/loss", "Loss/signs/real", "Progress/pl_mean")
+    millions = [sum(p.numel() for p in n.parameters()) / 1e6 for n in (model.generator, model.discriminator) if n]
+    rows = {
+        "pictures": str(model.shape),
+        "trained on": f"{data['count']:,} photographs ({data['name']}; {len(data['heldout'])} more were held out)"
+        + (", mirrored" if data["mirror"] else ""),
+        "licence of the photographs": data["licence"],
+        "licence of the weights": facts.licence,
+        "training": f"{facts.nimg:,} images shown, {epochs:.1f} epochs, {hours:.1f} hours on two processor cores "
+        f"shared with other work, median {speed:.1f} images/s",
+        "preset": f"{facts.card['preset']}: batch {facts.card['batch']}, "
+        f"R1 γ {facts.card['r1_gamma']:g}, no augmentation",
+        "at the end": ", ".join(f"{k.split('/', 1)[1]} {last[k]['mean']:.3f}" for k in shown if k in last),
+        "parameters": f"generator {millions[0]:.2f} M, discriminator {millions[1]:.2f} M",
+        "file": f"{size_mib:.1f} MiB, half precision; pictures differ from those of the full precision by "
+        f"{half[0]:.3f} grey levels in the mean, {half[1]} at most",
+        "model hash": f"`{model.model_hash}`",
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"""# The model `{name}`
 
 *This page is written by `scripts/release_model.py`.*
@@ -140,16 +164,7 @@ The pictures of seeds 0 to 99 at ψ = 0.7, none chosen. The same at ψ = 1:
 
 | | |
 |---|---|
-| pictures | {model.shape} |
-| trained on | {data["count"]:,} photographs ({data["name"]}; {len(data["heldout"])} more were held out), mirrored: {data["mirror"]} |
-| licence of the photographs | {data["licence"]} |
-| licence of the weights | {facts.licence} |
-| training | {facts.nimg:,} images shown, {epochs:.1f} epochs, {last["Timing/total_hours"]["mean"]:.1f} hours on two shared processor cores, median {speed:.1f} images/s |
-| preset | {facts.card["preset"]}: batch {facts.card["batch"]}, R1 γ {facts.card["r1_gamma"]:g}, no augmentation |
-| at the end | {reduced} |
-| parameters | generator {sum(p.numel() for p in model.generator.parameters()) / 1e6:.2f} M, discriminator {sum(p.numel() for p in model.discriminator.parameters()) / 1e6:.2f} M |
-| file | {size_mib:.1f} MiB, half precision; the pictures differ from those of the full precision by {half[0]:.3f} grey levels in the mean, {half[1]} at most |
-| model hash | `{model.model_hash}` |
+{table}
 
 {facts.card["limits"]} No quality metric has been computed for it yet.
 

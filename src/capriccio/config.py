@@ -209,7 +209,10 @@ class DiscriminatorConfig:
         _check(
             "discriminator",
             (self.c_dim >= 0, f"c_dim must be at least 0, got {self.c_dim}"),
-            (self.shape.num_doublings >= 1, f"pictures must be at least 8 pixels on their short side, got {self.shape}"),
+            (
+                self.shape.num_doublings >= 1,
+                f"pictures must be doubled at least once from the start grid, got {self.shape}",
+            ),
             (group is None or group >= 1, f"mbstd_group_size must be at least 1 or null, got {group}"),
             (self.mbstd_num_channels >= 0, f"mbstd_num_channels must be at least 0, got {self.mbstd_num_channels}"),
             (self.freeze_layers >= 0, f"freeze_layers must be at least 0, got {self.freeze_layers}"),
@@ -275,9 +278,15 @@ class LossConfig:
         _check(
             "loss",
             (self.r1_gamma >= 0, f"r1_gamma must be at least 0, got {self.r1_gamma}"),
-            (self.r1_interval is None or self.r1_interval >= 1, f"r1_interval must be at least 1, got {self.r1_interval}"),
+            (
+                self.r1_interval is None or self.r1_interval >= 1,
+                f"r1_interval must be at least 1 or null, got {self.r1_interval}",
+            ),
             (self.pl_weight >= 0, f"pl_weight must be at least 0, got {self.pl_weight}"),
-            (self.pl_interval is None or self.pl_interval >= 1, f"pl_interval must be at least 1, got {self.pl_interval}"),
+            (
+                self.pl_interval is None or self.pl_interval >= 1,
+                f"pl_interval must be at least 1, got {self.pl_interval}",
+            ),
             (0 < self.pl_decay <= 1, f"pl_decay must lie in 0..1, got {self.pl_decay}"),
             (self.pl_batch_shrink >= 1, f"pl_batch_shrink must be at least 1, got {self.pl_batch_shrink}"),
             (0 <= self.mixing_prob <= 1, f"mixing_prob must lie in 0..1, got {self.mixing_prob}"),
@@ -353,7 +362,13 @@ class SavingConfig:
     """With every snapshot write travelling.safetensors anew: half precision, for --continue-from on another machine."""
 
     def __post_init__(self) -> None:
-        intervals = ("kimg_per_tick", "snapshot_kimg", "snapshot_minutes", "first_snapshot_minutes", "checkpoint_minutes")
+        intervals = (
+            "kimg_per_tick",
+            "snapshot_kimg",
+            "snapshot_minutes",
+            "first_snapshot_minutes",
+            "checkpoint_minutes",
+        )
         _check(
             "saving",
             *((getattr(self, n) > 0, f"{n} must be positive, got {getattr(self, n)}") for n in intervals),
@@ -406,7 +421,7 @@ class RunConfig:
             (self.batch >= 1, f"batch must be at least 1, got {self.batch}"),
             (rounds is None or rounds >= 1, f"batch_per_round must be at least 1 or null, got {rounds}"),
             (
-                rounds is None or rounds >= 1 and self.batch % rounds == 0,
+                rounds is None or rounds < 1 or self.batch % rounds == 0,
                 f"batch {self.batch} must be a multiple of batch_per_round {rounds}",
             ),
             (self.generator.shape == self.discriminator.shape, "generator.shape and discriminator.shape must agree"),
@@ -472,7 +487,8 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
         return _typed(next(o for o in options if o is not type(None)), value, path)
     if origin is Literal:
         if value not in options:
-            raise ConfigError(f"'{path}' must be one of {', '.join(map(str, options))}, got {value!r}.{nearest(str(value), map(str, options))}")
+            known = [str(option) for option in options]
+            raise ConfigError(f"'{path}' must be one of {', '.join(known)}, got {value!r}.{nearest(str(value), known)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):

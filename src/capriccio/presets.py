@@ -5,7 +5,7 @@ Source: the StyleGAN2 and ADA papers and the published settings of their program
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from capriccio.config import (
     Architecture,
@@ -40,46 +40,101 @@ class _Preset:
     pl_weight: float = 2.0
     mixing_prob: float = 0.9
     d_architecture: Architecture = "resnet"
-    saving: SavingConfig = SavingConfig(snapshot_kimg=200.0)
+    saving: SavingConfig = field(default_factory=lambda: SavingConfig(snapshot_kimg=200.0))
 
 
 _FIXED = {
     "stylegan2": _Preset(
         about="config F of the paper (FFHQ 1024×1024)",
-        batch=32, mbstd_group_size=4, channel_base=32768, lr=0.002, r1_gamma=10.0, ema_kimg=10.0,
+        batch=32,
+        mbstd_group_size=4,
+        channel_base=32768,
+        lr=0.002,
+        r1_gamma=10.0,
+        ema_kimg=10.0,
     ),
     "config-e": _Preset(
         about="config E of the paper: half the feature maps, stronger R1",
-        batch=32, mbstd_group_size=4, channel_base=16384, lr=0.002, r1_gamma=100.0, ema_kimg=10.0,
+        batch=32,
+        mbstd_group_size=4,
+        channel_base=16384,
+        lr=0.002,
+        r1_gamma=100.0,
+        ema_kimg=10.0,
     ),
     "paper256": _Preset(
         about="FFHQ and LSUN Cat 256×256 of the ADA paper",
-        batch=64, mbstd_group_size=8, channel_base=16384, lr=0.0025, r1_gamma=1.0, ema_kimg=20.0,
+        batch=64,
+        mbstd_group_size=8,
+        channel_base=16384,
+        lr=0.0025,
+        r1_gamma=1.0,
+        ema_kimg=20.0,
     ),
     "paper512": _Preset(
         about="AFHQ and BreCaHAD 512×512 of the ADA paper",
-        batch=64, mbstd_group_size=8, channel_base=32768, lr=0.0025, r1_gamma=0.5, ema_kimg=20.0,
+        batch=64,
+        mbstd_group_size=8,
+        channel_base=32768,
+        lr=0.0025,
+        r1_gamma=0.5,
+        ema_kimg=20.0,
     ),
     "paper1024": _Preset(
         about="MetFaces 1024×1024 of the ADA paper",
-        batch=32, mbstd_group_size=4, channel_base=32768, lr=0.002, r1_gamma=2.0, ema_kimg=10.0,
+        batch=32,
+        mbstd_group_size=4,
+        channel_base=32768,
+        lr=0.002,
+        r1_gamma=2.0,
+        ema_kimg=10.0,
     ),
     "cifar": _Preset(
         about="CIFAR-10 of the ADA paper",
-        total_kimg=100000.0, batch=64, reference_gpus=2, mbstd_group_size=32, channel_base=32768, lr=0.0025,
-        r1_gamma=0.01, ema_kimg=500.0, ema_rampup=0.05, map_layers=2, pl_weight=0.0, mixing_prob=0.0,
+        total_kimg=100000.0,
+        batch=64,
+        reference_gpus=2,
+        mbstd_group_size=32,
+        channel_base=32768,
+        lr=0.0025,
+        r1_gamma=0.01,
+        ema_kimg=500.0,
+        ema_rampup=0.05,
+        map_layers=2,
+        pl_weight=0.0,
+        mixing_prob=0.0,
         d_architecture="orig",
     ),
     "laptop": _Preset(
         about="64×64 on a processor without a graphics card, in a night",
-        total_kimg=300.0, batch=16, reference_gpus=1, mbstd_group_size=4, channel_base=2048, channel_max=192,
-        latent_dim=256, lr=0.0025, r1_gamma=0.2, ema_kimg=5.0, ema_rampup=0.05, map_layers=2,
+        total_kimg=300.0,
+        batch=16,
+        reference_gpus=1,
+        mbstd_group_size=4,
+        channel_base=2048,
+        channel_max=192,
+        latent_dim=256,
+        lr=0.0025,
+        r1_gamma=0.2,
+        ema_kimg=5.0,
+        ema_rampup=0.05,
+        map_layers=2,
         saving=SavingConfig(kimg_per_tick=1.0, snapshot_kimg=10.0, snapshot_minutes=20.0, first_snapshot_minutes=2.0),
     ),
     "tiny": _Preset(
         about="a network of toy size, for tests and the demo",
-        total_kimg=4.0, batch=8, reference_gpus=1, mbstd_group_size=4, channel_base=512, channel_max=32,
-        latent_dim=32, lr=0.0025, r1_gamma=0.05, ema_kimg=1.0, ema_rampup=0.05, map_layers=2,
+        total_kimg=4.0,
+        batch=8,
+        reference_gpus=1,
+        mbstd_group_size=4,
+        channel_base=512,
+        channel_max=32,
+        latent_dim=32,
+        lr=0.0025,
+        r1_gamma=0.05,
+        ema_kimg=1.0,
+        ema_rampup=0.05,
+        map_layers=2,
         saving=SavingConfig(kimg_per_tick=0.5, snapshot_kimg=2.0, first_snapshot_minutes=1.0),
     ),
 }
@@ -112,12 +167,21 @@ def preset(name: str, shape: ImageShape, *, c_dim: int = 0, num_processes: int =
     return RunConfig(
         preset=name,
         generator=GeneratorConfig(
-            z_dim=chosen.latent_dim, w_dim=chosen.latent_dim, c_dim=c_dim, shape=shape,
-            channel_base=chosen.channel_base, channel_max=chosen.channel_max, mapping=mapping,
+            z_dim=chosen.latent_dim,
+            w_dim=chosen.latent_dim,
+            c_dim=c_dim,
+            shape=shape,
+            channel_base=chosen.channel_base,
+            channel_max=chosen.channel_max,
+            mapping=mapping,
         ),
         discriminator=DiscriminatorConfig(
-            c_dim=c_dim, shape=shape, channel_base=chosen.channel_base, channel_max=chosen.channel_max,
-            architecture=chosen.d_architecture, mbstd_group_size=chosen.mbstd_group_size,
+            c_dim=c_dim,
+            shape=shape,
+            channel_base=chosen.channel_base,
+            channel_max=chosen.channel_max,
+            architecture=chosen.d_architecture,
+            mbstd_group_size=chosen.mbstd_group_size,
         ),
         loss=LossConfig(r1_gamma=chosen.r1_gamma, pl_weight=chosen.pl_weight, mixing_prob=chosen.mixing_prob),
         optimizer=OptimizerConfig(generator_lr=chosen.lr, discriminator_lr=chosen.lr),

@@ -59,7 +59,7 @@ def test_loading_finds_files_run_folders_and_names(tmp_path):
     loaded = capriccio.load(tmp_path, device="cpu")
     assert loaded.model_hash == Model(snapshot()).model_hash
     assert loaded.card["nimg"] == 1234
-    with pytest.raises(SnapshotError, match="is not a bundled model|comes without a bundled model"):
+    with pytest.raises(SnapshotError, match=r"is not a bundled model|comes without a bundled model"):
         capriccio.load("seascapes-4096")
     with pytest.raises(SnapshotError, match="does not exist"):
         capriccio.load(tmp_path / "nothing.safetensors")
@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_refused_with_a_remedy(model, ask, error, words):
 
 def test_a_conditional_model_wants_a_class():
     model = Model(snapshot(c_dim=3))
-    with pytest.raises(UsageError, match="give a class 0..2"):
+    with pytest.raises(UsageError, match=r"give a class 0\.\.2"):
         model.ws(seeds=[0])
     with pytest.raises(UsageError, match=r"classes 0\.\.2, got 3"):
         model.label(3)

@@ -43,7 +43,8 @@ def all_golden() -> tuple[Golden, ...]:
     found = []
     for path in sorted(FOLDER.glob("*.safetensors")):
         with safe_open(path, "pt") as f:
-            found.append(Golden(path.stem, json.loads(f.metadata()["config"]), {k: f.get_tensor(k) for k in f.keys()}))
+            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118
+            found.append(Golden(path.stem, json.loads(f.metadata()["config"]), tensors))
     return tuple(found)
 
 

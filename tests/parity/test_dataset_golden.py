@@ -46,9 +46,7 @@ def test_the_unpacked_archive_reads_the_same(golden, tmp_path):
     with zipfile.ZipFile(FOLDER / golden["config"]["zip"]) as archive:
         archive.extractall(tmp_path / "folder")
     labels = golden["labels"]
-    data = open_dataset(
-        tmp_path / "folder", labels=labels.shape[1] > 0, holdout=0, cache_dir=tmp_path / "cache"
-    ).train
+    data = open_dataset(tmp_path / "folder", labels=labels.shape[1] > 0, holdout=0, cache_dir=tmp_path / "cache").train
     np.testing.assert_array_equal(data.all_images(), golden["images"])
     np.testing.assert_array_equal(data.labels(range(len(data))), labels)
 

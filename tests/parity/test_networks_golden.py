@@ -24,7 +24,11 @@ mapping_cases = [
 def test_mapping_network(golden: Golden, i, case):
     num_ws = case["num_ws"]
     network = MappingNetwork(
-        mapping_config(case), z_dim=case["z_dim"], c_dim=case["c_dim"], w_dim=case["w_dim"], has_w_avg=num_ws is not None
+        mapping_config(case),
+        z_dim=case["z_dim"],
+        c_dim=case["c_dim"],
+        w_dim=case["w_dim"],
+        has_w_avg=num_ws is not None,
     )
     fill(network, golden.under(f"param/{i}.mapping."))
     w = network(golden.tensors.get(f"in/{i}.z"), golden.tensors.get(f"in/{i}.c"))

@@ -33,7 +33,12 @@ def test_resampling(golden: Golden, case):
             y = filter2d(x, f, padding=case.get("extra_padding", 0), **options)
         case "upfirdn":
             y = upfirdn2d(
-                x, f, up=tuple(case['up_xy']), down=tuple(case['down_xy']), padding=tuple(case['pad_x0x1y0y1']), **options
+                x,
+                f,
+                up=tuple(case["up_xy"]),
+                down=tuple(case["down_xy"]),
+                padding=tuple(case["pad_x0x1y0y1"]),
+                **options,
             )
         case "conv":
             w = golden[f"in/w{case['kernel']}"]
@@ -68,7 +73,11 @@ def test_layers(golden: Golden, case):
     match case["op"]:
         case "bias_act":
             y = bias_act(
-                golden["in/act.x"], golden["in/act.b"], activation=case["act"], gain=case.get("gain"), clamp=case.get("clamp")
+                golden["in/act.x"],
+                golden["in/act.b"],
+                activation=case["act"],
+                gain=case.get("gain"),
+                clamp=case.get("clamp"),
             )
         case "normalise_second_moment":
             y = normalize_second_moment(golden["in/norm.x"])

@@ -160,7 +160,9 @@ def test_training_iterations(golden: Golden):
                 seen_norms += 1
             assert not expected
 
-        assert ema_beta(run.ema, nimg=state.nimg, batch=run.batch) == pytest.approx(float(golden[f"out/it{i}/ema_beta"]))
+        assert ema_beta(run.ema, nimg=state.nimg, batch=run.batch) == pytest.approx(
+            float(golden[f"out/it{i}/ema_beta"])
+        )
         trainer = Trainer(run, Processes(), Phases(), Statistics(CPU), after_phase=check_gradients)
         batch = Batch(golden[f"in/it{i}/real"], None)
         trainer.run(state, batch, GivenDraws(golden, i, run.generator), round_size=config["batch_per_round"])

@@ -162,7 +162,9 @@ class _Tour:
                 "The same seeds before and after: composition stays, the brush changes.",
                 _figure_block(_sheet(model, range(12), columns=12), "Before."),
                 _figure_block(_sheet(tuned, range(12), columns=12), "After."),
-                Command(lines=["capriccio train painted-64.zip --out runs/tuned --init-from landscapes-64.safetensors"]),
+                Command(
+                    lines=["capriccio train painted-64.zip --out runs/tuned --init-from landscapes-64.safetensors"]
+                ),
             ],
         )
 
@@ -196,7 +198,7 @@ class _Tour:
         ranges = ["coarse", "fine"] if model.num_ws > 7 else ["coarse", "middle"]
         for layers in ranges:
             path = self.folder / f"mix-{layers}.png"
-            request = MixRequest(rows=MIX_ROWS, columns=MIX_COLUMNS, layers=layers, look=Look(truncation_psi=0.7))  # type: ignore[arg-type]
+            request = MixRequest(rows=MIX_ROWS, columns=MIX_COLUMNS, layers=layers, look=Look(truncation_psi=0.7))
             save_mix(model, request, path)
             blocks.append(_figure_block(path.read_bytes(), f"The {layers} layers come from the pictures on top."))
         blocks.append(Command(lines=["capriccio mix --rows 2,5,8 --cols 21,33,40,57,64 --layers fine --out mix.png"]))

@@ -23,9 +23,7 @@ MAX_SEED = 2**32 - 1
 """Largest seed of the field's random generator."""
 
 
-def load(
-    source: str | Path | None = None, *, device: str | torch.device = "auto", precision: str = "fp32"
-) -> Model:
+def load(source: str | Path | None = None, *, device: str | torch.device = "auto", precision: str = "fp32") -> Model:
     """Load a model.
 
     Args:
@@ -202,7 +200,9 @@ class Model:
         return truncate(rows, self.w_avg, psi=truncation_psi, cutoff=truncation_cutoff).contiguous()
 
     @torch.no_grad()
-    def images(self, ws: Tensor, *, noise_mode: NoiseMode = "const", noise_seeds: Sequence[int] | None = None) -> Tensor:
+    def images(
+        self, ws: Tensor, *, noise_mode: NoiseMode = "const", noise_seeds: Sequence[int] | None = None
+    ) -> Tensor:
         """Return images, float32 [N, C, H, W] in [−1, 1].
 
         Args:
