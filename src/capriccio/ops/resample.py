@@ -6,6 +6,7 @@ Source: StyleGAN2, section 2 and appendix B; Zhang 2019 ("Making convolutional n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,31 +49,29 @@ def upfirdn2d(
         gain: factor on the result; ``up²`` keeps the brightness of an up-sampled picture.
         flip_filter: False = convolution, True = cross-correlation.
 
-    Returns: [N, C, H', W'] with H' = floor((up·H + before + after − k) / down) + 1.
+    Returns: [N, C, H', W'] with H' = floor((up·H + before + after − k) / down) + 1. The filter gets no gradient.
     """
     (up_x, up_y), (down_x, down_y) = _pair(up), _pair(down)
-    if up_x > 1 or up_y > 1:
-        x = _insert_zeros(x, up_x, up_y)
-    f = (f if flip_filter else f.flip(list(range(f.ndim)))).to(x.dtype)
-    if f.ndim == 2:
-        x = _depthwise(x, f * gain, padding)
-    else:
-        left, right, top, bottom = padding
-        x = _depthwise(x, f[None, :] * gain**0.5, (left, right, 0, 0))
-        x = _depthwise(x, f[:, None] * gain**0.5, (0, 0, top, bottom))
-    # Filtering every position and then slicing costs more forward, but far less backward, than a strided depthwise
-    # convolution: its backward has no fast path on processors.
-    return x[:, :, ::down_y, ::down_x] if down_x > 1 or down_y > 1 else x
+    kernel = f if flip_filter else f.flip(list(range(f.ndim)))
+    if kernel.ndim == 2:
+        return _resample(x, kernel * gain, (up_x, up_y), (down_x, down_y), padding)
+    left, right, top, bottom = padding
+    x = _resample(x, kernel[None, :] * gain**0.5, (up_x, 1), (down_x, 1), (left, right, 0, 0))
+    return _resample(x, kernel[:, None] * gain**0.5, (1, up_y), (1, down_y), (0, 0, top, bottom))
 
 
-def upsample2d(x: Tensor, f: Tensor, *, up: int = 2, padding: int = 0, flip_filter: bool = False, gain: float = 1) -> Tensor:
+def upsample2d(
+    x: Tensor, f: Tensor, *, up: int = 2, padding: int = 0, flip_filter: bool = False, gain: float = 1
+) -> Tensor:
     """Enlarge ``x`` [N, C, H, W] ``up`` times with filter ``f``; brightness is kept. ``padding`` adds on all sides."""
     k = f.shape[-1]
     before, after = (k + up - 1) // 2 + padding, (k - up) // 2 + padding
     return upfirdn2d(x, f, up=up, padding=(before, after) * 2, gain=gain * up * up, flip_filter=flip_filter)
 
 
-def downsample2d(x: Tensor, f: Tensor, *, down: int = 2, padding: int = 0, flip_filter: bool = False, gain: float = 1) -> Tensor:
+def downsample2d(
+    x: Tensor, f: Tensor, *, down: int = 2, padding: int = 0, flip_filter: bool = False, gain: float = 1
+) -> Tensor:
     """Reduce ``x`` [N, C, H, W] ``down`` times with filter ``f``. ``padding`` adds on all sides."""
     k = f.shape[-1]
     before, after = (k - down + 1) // 2 + padding, (k - down) // 2 + padding
@@ -90,17 +89,81 @@ def _pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
-def _insert_zeros(x: Tensor, up_x: int, up_y: int) -> Tensor:
-    n, c, h, w = x.shape
-    x = F.pad(x.reshape(n, c, h, 1, w, 1), (0, up_x - 1, 0, 0, 0, up_y - 1))
-    return x.reshape(n, c, h * up_y, w * up_x)
+def _resample(x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, int], padding: Padding) -> Tensor:
+    kernel = kernel.to(x.dtype)
+    if torch.compiler.is_compiling():
+        # PyTorch 2.13 compiles a differentiation inside a differentiation of an autograd.Function without complaint
+        # and gets a wrong result (docs/experiments.md); the plain operations compile right, and fuse.
+        return _resample_traceable(x, kernel, up, down, padding)
+    result: Tensor = _Resampling.apply(x, kernel, up, down, padding)  # type: ignore[no-untyped-call]
+    return result
 
 
-def _depthwise(x: Tensor, f: Tensor, padding: Padding) -> Tensor:
+class _Resampling(torch.autograd.Function):
+    """Cross-correlation between zero-insertion and decimation; the kernel [kh, kw] is a constant.
+
+    The transpose of this linear map is a map of the same kind: up and down exchanged, the kernel turned by 180°. So
+    derivatives of every order are fast forward convolutions. The generic backward of a depthwise convolution is slower,
+    very slow with a stride, and its second derivative computes a gradient of the kernel, group by group.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, int], padding: Padding) -> Tensor:
+        """Return the resampled maps; arguments as in :func:`upfirdn2d`."""
+        (up_x, up_y), (down_x, down_y) = up, down
+        left, right, top, bottom = padding
+        if up_x > 1 or up_y > 1:
+            n, c, h, w = x.shape
+            sparse = torch.empty(
+                (n, c, (h - 1) * up_y + 1, (w - 1) * up_x + 1),
+                dtype=x.dtype, device=x.device, memory_format=torch.channels_last,
+            ).zero_()  # fmt: skip
+            sparse[:, :, ::up_y, ::up_x] = x
+            # The zeros after the last sample are left to the padding, which is symmetric then in all usual cases.
+            x, right, bottom = sparse, right + up_x - 1, bottom + up_y - 1
+        return _depthwise(x, kernel, (left, right, top, bottom), stride=(down_y, down_x))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Remember the kernel and the sizes; the derivative of a linear map needs no features."""
+        x, kernel, up, down, padding = inputs
+        ctx.save_for_backward(kernel)
+        ctx.up, ctx.down = up, down
+        size, new_size = tuple(x.shape[:1:-1]), tuple(output.shape[:1:-1])
+        taps = tuple(kernel.shape[::-1])
+        befores = padding[0], padding[2]
+        pairs = [
+            (k - 1 - before, u * old - d * new + before - u + 1)
+            for k, before, u, d, old, new in zip(taps, befores, up, down, size, new_size, strict=True)
+        ]
+        ctx.padding = (*pairs[0], *pairs[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        """Apply the transpose."""
+        (kernel,) = ctx.saved_tensors
+        transposed = _Resampling.apply(gradient, kernel.flip((0, 1)), ctx.down, ctx.up, ctx.padding)  # type: ignore[no-untyped-call]
+        return transposed, None, None, None, None
+
+
+def _resample_traceable(
+    x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, int], padding: Padding
+) -> Tensor:
+    (up_x, up_y), (down_x, down_y) = up, down
+    if up_x > 1 or up_y > 1:
+        n, c, h, w = x.shape
+        x = F.pad(x.reshape(n, c, h, 1, w, 1), (0, up_x - 1, 0, 0, 0, up_y - 1)).reshape(n, c, h * up_y, w * up_x)
+    x = _depthwise(x, kernel, padding)
+    # Filtering every position and then slicing costs more forward, but far less backward, than a strided depthwise
+    # convolution: its backward has no fast path on processors.
+    return x[:, :, ::down_y, ::down_x] if down_x > 1 or down_y > 1 else x
+
+
+def _depthwise(x: Tensor, kernel: Tensor, padding: Padding, stride: tuple[int, int] = (1, 1)) -> Tensor:
     channels = x.shape[1]
     left, right, top, bottom = padding
     if left == right >= 0 and top == bottom >= 0:
         conv_padding = (top, left)
     else:
         x, conv_padding = F.pad(x, padding), (0, 0)
-    return F.conv2d(x, f.expand(channels, 1, *f.shape), padding=conv_padding, groups=channels)
+    return F.conv2d(x, kernel.expand(channels, 1, *kernel.shape), padding=conv_padding, stride=stride, groups=channels)
