@@ -58,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     signal.signal(signal.SIGTERM, _terminated)
+    # Read when torch is loaded, so set before: threads that wait for each other sleep instead of spinning. On a busy
+    # machine spinning made one small picture take 1.4 s where 0.035 s suffice (docs/experiments.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return _dispatch(words)
     except SystemExit as stop:  # the parser after printing help; a command that was terminated
