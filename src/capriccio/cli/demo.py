@@ -28,9 +28,10 @@ PAINTED = 3000
 WARM_UP_KIMG = 0.8
 """Trained first, to measure how much fits into the time."""
 LARGEST_KIMG = 60.0
-FINE_TUNE_KIMG = 1.2
 FINE_TUNE_SHARE = 0.3
-"""Share of the training minutes that fine-tuning may take."""
+"""Share of the training minutes that is left to fine-tuning."""
+FINE_TUNE_KIMG_PER_MINUTE = 0.45
+"""Length of fine-tuning for each minute of the tour: what two processor cores do in that share of it."""
 CURVE_NAMES = {"Loss/G/loss": "generator", "Loss/D/loss": "discriminator"}
 
 WALK_SEEDS = (11, 23, 35, 47)
@@ -130,7 +131,7 @@ class _Tour:
             started = time.monotonic()
             train(replace(config, total_kimg=WARM_UP_KIMG), folder, resume=True, device=self.device, echo=_indented)
             rate = WARM_UP_KIMG / (time.monotonic() - started)
-            kimg = min(max(WARM_UP_KIMG, round(rate * budget, 1)), LARGEST_KIMG)
+            kimg = min(max(WARM_UP_KIMG, rate * budget), LARGEST_KIMG)
             train(replace(config, total_kimg=kimg), folder, resume=True, device=self.device, echo=_indented)
         sheets = _sample_sheets(folder)
         model = load(folder, device=self.device)
@@ -152,7 +153,7 @@ class _Tour:
         folder = self._run_folder("fine-tuned")
         if not (folder / "config.yaml").exists():
             _say("Fine-tuning the bundled model on the painted landscapes for a moment …")
-            config = _fine_tune_config(model, self._archive(64))
+            config = _fine_tune_config(model, self._archive(64), FINE_TUNE_KIMG_PER_MINUTE * self.minutes)
             train(config, folder, resume=True, init_from=str(bundled_path()), device=self.device, echo=_indented)
         tuned = load(folder, device=self.device)
         return Section(
@@ -248,7 +249,7 @@ def _scratch_config(archive: Path) -> RunConfig:
     )
 
 
-def _fine_tune_config(model: Model, archive: Path) -> RunConfig:
+def _fine_tune_config(model: Model, archive: Path, kimg: float) -> RunConfig:
     start = preset("laptop", model.shape)
     discriminator = start.discriminator if model.discriminator is None else model.discriminator.config
     return replace(
@@ -258,7 +259,7 @@ def _fine_tune_config(model: Model, archive: Path) -> RunConfig:
         discriminator=discriminator,
         ema=replace(start.ema, half_life_kimg=0.5),
         saving=SavingConfig(kimg_per_tick=0.4, snapshot_kimg=100.0, first_snapshot_minutes=60.0),
-        total_kimg=FINE_TUNE_KIMG,
+        total_kimg=kimg,
     )
 
 
