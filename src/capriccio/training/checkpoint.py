@@ -19,6 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from capriccio.errors import RunError, StorageError
+from capriccio.training.optimizer import parameters_of
 from capriccio.training.state import TrainingState
 
 FORMAT_VERSION = 2
@@ -172,11 +173,12 @@ def _restore(path: Path, files: dict[str, bytes], state: TrainingState) -> tuple
     moments = load_tensors(files["optimizers.safetensors"])
     for part in _OPTIMIZERS:
         optimizer: torch.optim.Adam = getattr(state, part)
+        parameters = parameters_of(optimizer)
         saved: dict[int, dict[str, Tensor]] = {}
         for name, tensor in moments.items():
             owner, index, kind = name.split(".")
             if owner == part:
-                saved.setdefault(int(index), {})[kind] = tensor
+                saved.setdefault(int(index), {})[kind] = _laid_out_like(parameters[int(index)], tensor)
         optimizer.load_state_dict({"state": saved, "param_groups": optimizer.state_dict()["param_groups"]})
     for name in _SCALARS:
         setattr(state, name, progress[name])
@@ -192,6 +194,14 @@ def _read_verified(path: Path) -> dict[str, bytes]:
             raise ValueError(f"{name} does not match its checksum")
         files[name] = data
     return files
+
+
+def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
+    """Return an optimiser's tensor in the memory layout of its parameter; files hold everything row by row.
+
+    The fused Adam walks through memory, not through indices: in another layout it would pair up the wrong elements.
+    """
+    return moment if moment.shape != parameter.shape else torch.empty_like(parameter, device="cpu").copy_(moment)
 
 
 def _upgraded(progress: dict[str, Any]) -> dict[str, Any]:

@@ -251,24 +251,24 @@ class _Run:
 
     def to_the_end(self) -> Path:
         """Iterate until the aim is reached or a signal comes; return the last snapshot."""
-        config, state = self.config, self.state
+        config = self.config
         total_nimg = round(config.total_kimg * 1000)
-        while state.nimg < total_nimg:
+        while self.state.nimg < total_nimg:
             self._set_precision()
             self._iterate()
-            done = state.nimg >= total_nimg
+            done = self.state.nimg >= total_nimg
             tick_nimg = config.saving.kimg_per_tick * 1000
-            if done or state.iteration == 1 or state.nimg >= self.clock.tick_start_nimg + tick_nimg:
+            if done or self.state.iteration == 1 or self.state.nimg >= self.clock.tick_start_nimg + tick_nimg:
                 self._end_tick()
-            if self.processes.world_size == 1 or done or state.iteration % CHECK_INTERVAL == 0:
+            if self.processes.world_size == 1 or done or self.state.iteration % CHECK_INTERVAL == 0:
                 self._housekeeping(done)
-            if state.iteration % CHECK_INTERVAL == 0 and self.statistics.skipped_in_a_row() >= BAD_STEPS_IN_A_ROW:
+            if self.state.iteration % CHECK_INTERVAL == 0 and self.statistics.skipped_in_a_row() >= BAD_STEPS_IN_A_ROW:
                 self._take_back()
-        last = self.folder.snapshot(state.nimg)
+        last = self.folder.snapshot(self.state.nimg)
         if self.processes.is_main and not last.exists():
             # Nothing is left to be done but this, and it was not possible before: now it counts.
-            take_snapshot(last, config, state, self.data.train.card)
-        self.log.say(f"Done: {state.nimg / 1000:g} kimg.")
+            take_snapshot(last, config, self.state, self.data.train.card)
+        self.log.say(f"Done: {self.state.nimg / 1000:g} kimg.")
         return last
 
     def _iterate(self) -> None:
