@@ -137,7 +137,8 @@ class Discriminator(nn.Module):
         if self.mapping is None:
             return out
         cmap = self.mapping(None, c)
-        return (out * cmap).sum(dim=1, keepdim=True) / cmap.shape[1] ** 0.5
+        logits: Tensor = (out * cmap).sum(dim=1, keepdim=True) / cmap.shape[1] ** 0.5
+        return logits
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Return the features after every block, from fine to coarse: [N, C, h, w] each."""

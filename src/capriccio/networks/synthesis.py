@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from capriccio.config import GeneratorConfig
-from capriccio.networks.layers import EqualizedConv2d, EqualizedLinear
+from capriccio.networks.layers import EqualizedConv2d, EqualizedLinear, conv_weight, leaky_relu_clamp
 from capriccio.networks.precision import low_precision_levels
-from capriccio.ops.activation import SLOPE, SQRT2
+from capriccio.ops.activation import SQRT2, add_noise_and_bias
 from capriccio.ops.conv import Resampling
 from capriccio.ops.modulated_conv import modulated_conv2d, modulated_to_rgb
 from capriccio.ops.resample import make_filter, upsample2d
@@ -41,7 +40,7 @@ class StyledConv(nn.Module):
         self.resampling: Resampling = resampling
         self.conv_clamp = config.conv_clamp
         self.affine = EqualizedLinear(config.w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.weight = nn.Parameter(conv_weight(out_channels, in_channels, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.use_noise = config.use_noise
         self.demodulate = config.demodulate
@@ -65,12 +64,12 @@ class StyledConv(nn.Module):
         y = modulated_conv2d(
             x, weight, self.affine(w), self.filter, resampling=self.resampling, demodulate=self.demodulate, gain=total
         )
-        shift = (self.bias * total).to(y.dtype)[None, :, None, None]
-        if noise is not None:
-            # (map × strength) is one channel wide: broadcasting it with the bias costs a single pass over the features.
-            y = y + (noise * (self.noise_strength * total)).to(y.dtype)
-        y = F.leaky_relu_(y + shift, SLOPE)
-        return y if self.conv_clamp is None else y.clamp(-self.conv_clamp * gain, self.conv_clamp * gain)
+        bias = self.bias * total
+        if noise is None:
+            y = y + bias.to(y.dtype)[None, :, None, None]
+        else:
+            y = add_noise_and_bias(y, noise, self.noise_strength * total, bias)
+        return leaky_relu_clamp(y, None if self.conv_clamp is None else self.conv_clamp * gain)
 
 
 class ToRGB(nn.Module):
