@@ -81,4 +81,4 @@ def test_unmixed_rows_come_from_z_alone(state):
     w = state.generator.mapping(latents.z, None)
     assert torch.equal(ws, w[:, None].expand_as(ws))
     torch.testing.assert_close(w_mean, w.mean(dim=0))
-    assert CPU == w_mean.device
+    assert w_mean.device == CPU

@@ -37,16 +37,19 @@ BATCH = 4
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
-def run_config(data: Path | str = "", shape: ImageShape = SHAPE, *, c_dim: int = 0, total_kimg: float = 0.048) -> RunConfig:
+def run_config(
+    data: Path | str = "", shape: ImageShape = SHAPE, *, c_dim: int = 0, total_kimg: float = 0.048
+) -> RunConfig:
     """Return a run of 12 iterations with both regularisers, in float32."""
+    mapping = MappingConfig(num_layers=2)
     return RunConfig(
         preset="tiny",
         data=DataConfig(path=str(data), labels=c_dim > 0, holdout=0),
         generator=GeneratorConfig(
-            z_dim=8, w_dim=8, c_dim=c_dim, shape=shape, channel_base=128, channel_max=8, mapping=MappingConfig(num_layers=2)
+            z_dim=8, w_dim=8, c_dim=c_dim, shape=shape, channel_base=128, channel_max=8, mapping=mapping
         ),
         discriminator=DiscriminatorConfig(
-            c_dim=c_dim, shape=shape, channel_base=128, channel_max=8, mbstd_group_size=2, mapping=MappingConfig(num_layers=2)
+            c_dim=c_dim, shape=shape, channel_base=128, channel_max=8, mbstd_group_size=2, mapping=mapping
         ),
         loss=LossConfig(r1_gamma=0.1, r1_interval=4, pl_interval=2),
         optimizer=OptimizerConfig(generator_lr=0.0025, discriminator_lr=0.0025),
