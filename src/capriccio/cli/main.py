@@ -35,6 +35,7 @@ COMMANDS = {
     "generate": Command("capriccio.cli.generate", "paint pictures from seeds"),
     "mix": Command("capriccio.cli.mix", "the style-mixing table of rows and columns of seeds"),
     "video": Command("capriccio.cli.video", "a looping walk from picture to picture"),
+    "bench": Command("capriccio.cli.bench", "the speed of this machine, and its share of the possible"),
     "info": Command("capriccio.cli.info", "what a network file says about itself"),
 }
 """All commands by name; a name of two words is a command and its verb."""
