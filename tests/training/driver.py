@@ -1,7 +1,8 @@
 """A run of toy size in a process of its own, to be killed: ``python -m tests.training.driver DATA RUN [options]``.
 
 A checkpoint follows every iteration, and with ``--slow`` every flush to disk takes a while, so that a kill at a random
-moment often meets a checkpoint that is being written. ``--wait FILE`` pauses at the middle of the run until FILE exists.
+moment often meets a checkpoint that is being written. With ``--wait-at N`` the second process falls asleep in
+iteration N, and every process leaves its id in ``waiting-RANK``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--kimg", type=float, default=0.048)
     parser.add_argument("--slow", action="store_true")
-    parser.add_argument("--wait-at", type=int, default=None, help="iteration after which this process sleeps")
+    parser.add_argument("--wait-at", type=int, default=None, help="iteration in which rank 1 falls asleep")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.slow:

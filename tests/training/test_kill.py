@@ -37,7 +37,7 @@ def unfinished_writing(run: Path) -> list[str]:
 
 
 def kill_and_resume(archive: Path, folder: Path, kills: int, *, seed: int) -> int:
-    """Kill a run ``kills`` times, beginning anew whenever it finished; return in how many a checkpoint was half written.
+    """Kill runs ``kills`` times, beginning a new one after the end; return how often a checkpoint was half written.
 
     Every run that got to its end is compared with one that was never interrupted.
     """
@@ -98,8 +98,8 @@ def test_a_thousand_kills(archive, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_command_saves_and_leaves_when_told_to_stop(number, code, archive, tmp_path):
-    line = ["train", archive, "--out", tmp_path / "run", "--preset", "tiny", "--kimg", "100", "--holdout", "0", "--resume"]
-    command = [sys.executable, "-m", "capriccio.cli.main", *map(str, line), "--precision", "fp32"]
+    line = ["train", archive, "--out", tmp_path / "run", "--preset", "tiny", "--kimg", "100", "--holdout", "0"]
+    command = [sys.executable, "-m", "capriccio.cli.main", *map(str, line), "--precision", "fp32", "--resume"]
     process = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

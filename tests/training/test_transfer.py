@@ -1,0 +1,121 @@
+"""Taking over what fits: by role and level, listed line by line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from capriccio.config import ImageShape, RunConfig
+from capriccio.errors import RunError
+from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, save_snapshot
+from capriccio.training.state import TrainingState, new_state
+from capriccio.training.transfer import continue_from_snapshot, init_from_snapshot, take_over
+from tests.training.tiny import CPU, SHAPE, run_config
+
+
+def states(source_shape: ImageShape, shape: ImageShape) -> tuple[Snapshot, TrainingState]:
+    """Return a snapshot of one shape and a fresh state of another, of other random numbers."""
+    source = new_state(replace(run_config(shape=source_shape), seed=1), CPU)
+    snapshot = Snapshot(
+        generator=source.generator_ema, discriminator=source.discriminator, facts=SnapshotFacts(nimg=5000, pl_mean=0.5)
+    )
+    return snapshot, new_state(run_config(shape=shape), CPU)
+
+
+def test_the_same_shape_takes_everything():
+    snapshot, state = states(SHAPE, SHAPE)
+    lines = take_over(snapshot, state)
+    count_g, count_d = len(state.generator.state_dict()), len(state.discriminator.state_dict())
+    assert lines == [
+        f"init: generator: {count_g} tensors copied, 0 adapted, 0 fresh, 0 unused.",
+        f"init: discriminator: {count_d} tensors copied, 0 adapted, 0 fresh, 0 unused.",
+    ]
+    for mine, theirs in (
+        (state.generator, snapshot.generator),
+        (state.generator_ema, snapshot.generator),
+        (state.discriminator, snapshot.discriminator),
+    ):
+        assert all(torch.equal(t, theirs.state_dict()[name]) for name, t in mine.state_dict().items())
+    assert state.nimg == 0
+
+
+def test_64_pixels_fill_the_levels_of_128_that_both_have():
+    snapshot, state = states(ImageShape(height=64, width=64), ImageShape(height=128, width=128))
+    lines = take_over(snapshot, state)
+    for name, tensor in state.generator.state_dict().items():
+        if ".128." not in name:
+            assert torch.equal(tensor, snapshot.generator.state_dict()[name]), name
+    fresh = next(line for line in lines if line.startswith("init: generator: fresh: "))
+    names = fresh.removeprefix("init: generator: fresh: ").rstrip(".").split(", ")
+    assert all(".128." in name for name in names)
+    # The first layer of the smaller discriminator finds no place: the larger one reads the picture a level higher.
+    assert any("unused" in line and "blocks.64.from_rgb.weight" in line for line in lines)
+
+
+def test_another_aspect_keeps_all_but_resamples_the_start():
+    wide = ImageShape(height=16, width=24)
+    snapshot, state = states(SHAPE, wide)
+    lines = take_over(snapshot, state)
+    assert any(line.startswith("init: generator: adapted: synthesis.blocks.4.constant_input") for line in lines)
+    constant = state.generator.synthesis.blocks["4"].constant_input
+    theirs = snapshot.generator.synthesis.blocks["4"].constant_input
+    assert constant.shape[1:] == (4, 6)
+    torch.testing.assert_close(constant.mean(dim=(1, 2)), theirs.mean(dim=(1, 2)), atol=0.3, rtol=0.5)
+    # A constant map gives the dense layer what it gave before.
+    mine, source = state.discriminator.epilogue.fc, snapshot.discriminator.epilogue.fc
+    maps = torch.rand(2, 8, 1, 1)
+    wide_out = mine(maps.expand(-1, -1, 4, 6).flatten(1))
+    assert wide_out.shape == source(maps.expand(-1, -1, 4, 4).flatten(1)).shape
+
+
+@pytest.mark.parametrize(("have", "want"), [(3, 1), (3, 4), (4, 3), (1, 3)])
+def test_another_number_of_channels_is_adapted(have, want):
+    snapshot, state = states(replace(SHAPE, channels=have), replace(SHAPE, channels=want))
+    lines = take_over(snapshot, state)
+    assert not any(" fresh: " in line and "discriminator" in line for line in lines)
+    theirs = snapshot.generator.synthesis.blocks["16"].to_rgb.weight
+    mine = state.generator.synthesis.blocks["16"].to_rgb.weight
+    assert mine.shape[0] == want
+    if want == 1:
+        torch.testing.assert_close(mine[0], theirs.mean(dim=0))
+    else:
+        common = min(have, want)
+        assert torch.equal(mine[:common], theirs[:common])
+        for extra in mine[common:]:
+            torch.testing.assert_close(extra, theirs.mean(dim=0))
+
+
+def test_without_a_discriminator_ours_stays_fresh(tmp_path):
+    snapshot, state = states(SHAPE, SHAPE)
+    before = {name: t.clone() for name, t in state.discriminator.state_dict().items()}
+    path = tmp_path / "slim.safetensors"
+    save_snapshot(path, replace(snapshot, discriminator=None))
+    assert init_from_snapshot(path, state)[-1] == "init: the snapshot has no discriminator; ours is fresh."
+    assert all(torch.equal(t, before[name]) for name, t in state.discriminator.state_dict().items())
+
+
+def test_going_on_takes_networks_clock_and_mean(tmp_path):
+    snapshot, state = states(SHAPE, SHAPE)
+    path = tmp_path / "travelling.safetensors"
+    save_snapshot(path, snapshot)
+    lines = continue_from_snapshot(path, state)
+    assert "Continued from travelling.safetensors at 5.0 kimg" in lines[0]
+    assert (state.nimg, state.warm_start_nimg, float(state.pl_mean)) == (5000, 5000, 0.5)
+    assert all(
+        torch.equal(t, snapshot.generator.state_dict()[name]) for name, t in state.generator.state_dict().items()
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [run_config(shape=ImageShape(height=32, width=32)), run_config(shape=replace(SHAPE, channels=1))],
+    ids=["larger", "grey"],
+)
+def test_going_on_with_another_network_is_refused(other: RunConfig, tmp_path):
+    snapshot, _ = states(SHAPE, SHAPE)
+    path = tmp_path / "travelling.safetensors"
+    save_snapshot(path, snapshot)
+    with pytest.raises(RunError, match=r"holds a network of another shape .*--init-from"):
+        continue_from_snapshot(path, new_state(other, CPU))
