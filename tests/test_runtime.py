@@ -1,0 +1,124 @@
+"""Devices, precision, processes and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from capriccio import runtime
+from capriccio.errors import ConfigError, WorkerError
+from capriccio.runtime import (
+    Processes,
+    choose_device,
+    choose_precision,
+    collected_signals,
+    joined_processes,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_the_first_of_cuda_mps_and_cpu(monkeypatch):
+    for cuda, mps, chosen in ((True, True, "cuda:1"), (False, True, "mps"), (False, False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        assert str(choose_device("auto")) == chosen
+
+
+@pytest.mark.parametrize(("name", "told"), [("gpu", "'gpu' is not a device"), ("cuda:7", "has 0 CUDA devices"),
+                                            ("mps", "mps is not available")])  # fmt: skip
+def test_devices_that_are_not_there_are_told(name, told, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=told):
+        choose_device(name)
+
+
+def test_auto_precision_on_a_processor_follows_its_instructions(monkeypatch):
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: True)
+    assert choose_precision("auto", CPU).dtype is torch.bfloat16
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: False)
+    assert choose_precision("auto", CPU).dtype is None
+
+
+def test_auto_precision_on_a_gpu_prefers_bf16(monkeypatch):
+    for has, name in ((True, "bf16"), (False, "fp16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has)
+        assert choose_precision("auto", torch.device("cuda")).name == name
+
+
+def test_precision_as_asked_or_refused():
+    assert choose_precision("fp32", CPU).dtype is None
+    assert choose_precision("bf16", CPU).dtype is torch.bfloat16
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        choose_precision("fp16", CPU)
+    with pytest.raises(ConfigError, match="'fp8' is none of"):
+        choose_precision("fp8", CPU)
+
+
+def test_a_single_process_needs_no_communication(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with joined_processes(CPU) as processes:
+        assert processes.is_main
+        value = torch.tensor([1.0, 2.0])
+        assert processes.sum(value) is value
+        processes.average([value])
+        assert value.tolist() == [1, 2]
+        assert processes.share({"a": 1}) == {"a": 1}
+        processes.wait()
+
+
+def test_a_failed_exchange_is_told_as_a_lost_process():
+    with pytest.raises(WorkerError, match=r"another process of this run died .*Connection closed.*--resume"):  # noqa: SIM117
+        with runtime._worker_errors():
+            raise RuntimeError("Connection closed by peer\nmore lines")
+
+
+def test_averages_are_exchanged_in_one_piece(monkeypatch):
+    exchanged = []
+
+    def all_reduce(value):
+        exchanged.append(len(value))
+        value *= 2  # two processes with equal numbers
+
+    monkeypatch.setattr(runtime.dist, "all_reduce", all_reduce)
+    tensors = [torch.randn(2, 3), torch.randn(()), torch.randn(4)]
+    before = [t.clone() for t in tensors]
+    Processes(0, 2).average(tensors)
+    assert exchanged == [11]
+    for now, then in zip(tensors, before, strict=True):
+        torch.testing.assert_close(now, then)
+
+
+def test_signals_are_collected_once_and_handlers_restored():
+    before = signal.getsignal(signal.SIGTERM)
+    hits = []
+    signal.signal(signal.SIGTERM, lambda *_: hits.append(1))
+    try:
+        with collected_signals() as received:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert (received, hits) == ([signal.SIGTERM], [])
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert hits == [1]
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert hits == [1, 1]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    seen = []
+
+    def run() -> None:
+        with collected_signals() as received:
+            seen.append(list(received))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [[]]

@@ -1,0 +1,87 @@
+"""Statistics, the story in files, durations."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from capriccio.runtime import Processes
+from capriccio.training.report import RunLog, Statistics, duration, memory_use
+from tests.training.tiny import CPU
+
+
+def test_means_deviations_and_counts_are_those_of_all_values():
+    statistics, values = Statistics(CPU), torch.randn(10, dtype=torch.float64)
+    statistics.add("x", values[:4])
+    statistics.add("x", values[4:].reshape(2, 3))
+    assert statistics.mean("x") == pytest.approx(float(values.mean()))
+    told = statistics.take(Processes())["x"]
+    assert told["num"] == 10
+    assert told["mean"] == pytest.approx(float(values.mean()))
+    assert told["std"] == pytest.approx(float(values.std(unbiased=False)))
+    assert "x" not in statistics.take(Processes())
+    assert statistics.mean("x") is None
+
+
+def test_a_phase_that_is_run_again_is_counted_once():
+    statistics = Statistics(CPU)
+    statistics.add("x", torch.ones(2))
+    statistics.begin_phase("Gmain")
+    statistics.add("x", torch.full((3,), 100.0))
+    statistics.note_loss_is_finite(torch.tensor(False))
+    statistics.forget_phase()
+    assert float(statistics.take_bad_loss()) == 0
+    assert statistics.take(Processes())["x"] == {"num": 2, "mean": 1, "std": 0}
+
+
+def test_lines_are_told_and_written(tmp_path):
+    told = []
+    log = RunLog(tmp_path, told.append)
+    log.say("Hello.")
+    log.statistics({"Loss/G/loss": {"num": 1, "mean": float("nan"), "std": 0.5}, "nimg": 4}, nimg=4)
+    log.close()
+    assert told == (tmp_path / "log.txt").read_text().splitlines() == ["Hello."]
+    line = json.loads((tmp_path / "stats.jsonl").read_text())
+    assert line == {"Loss/G/loss": {"num": 1, "mean": None, "std": 0.5}, "nimg": 4}
+
+
+def test_other_processes_tell_nothing():
+    log = RunLog(None, pytest.fail)
+    log.say("x")
+    log.statistics({}, nimg=0)
+    log.trim(0)
+    log.close()
+
+
+def test_a_story_that_cannot_be_written_is_still_told(tmp_path):
+    told = []
+    log = RunLog(tmp_path, told.append)
+    (tmp_path / "log.txt").mkdir()
+    (tmp_path / "stats.jsonl").mkdir()
+    log.say("Hello.")
+    log.statistics({"nimg": 4}, nimg=4)
+    log.close()
+    assert told == ["Hello."]
+
+
+def test_ticks_of_lost_progress_and_half_lines_are_dropped(tmp_path):
+    path = tmp_path / "stats.jsonl"
+    path.write_text('{"nimg": 4}\n{"nimg": 8}\n{"nimg": 12}\n{"ni')
+    log = RunLog(tmp_path, print)
+    log.trim(8)
+    log.close()
+    assert path.read_text() == '{"nimg": 4}\n{"nimg": 8}\n'
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-3, "0s"), (12.4, "12s"), (250, "4m 10s"), (7500, "2h 05m"), (97200, "1d 03h")],
+)
+def test_durations_read_as_words(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_memory_is_told_in_gibibytes():
+    assert 0.05 < memory_use(CPU)["Resources/cpu_mem_gb"] < 100
