@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 the job failed; 2 bad usage or bad input; 130 and 143 inte
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import signal
@@ -49,6 +50,10 @@ examples:
 """
 
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Names of malloc.h."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -59,9 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     signal.signal(signal.SIGTERM, _terminated)
-    # Read when torch is loaded, so set before: threads that wait for each other sleep instead of spinning. On a busy
-    # machine spinning made one small picture take 1.4 s where 0.035 s suffice (docs/experiments.md).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _tune_process()
     try:
         return _dispatch(words)
     except SystemExit as stop:  # the parser after printing help; a command that was terminated
@@ -81,6 +84,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         told = f"a mistake in the program, {type(error).__name__}: {error} (--debug shows where; please report it)"
         return _report(told, 1, debug)
+
+
+def _tune_process() -> None:
+    """Set what the libraries below read once, before they are loaded; measured in docs/experiments.md."""
+    # Threads that wait for each other spin for some microseconds, then sleep. Spinning for milliseconds, the default,
+    # makes one small picture take 1.4 s on a busy machine where 0.03 s suffice; never spinning costs a tenth of the
+    # speed of training on an idle one.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    if sys.platform == "linux":
+        # Keep freed memory instead of giving it back and fetching it again, page by page, at every feature map.
+        libc = ctypes.CDLL(None)
+        if (mallopt := getattr(libc, "mallopt", None)) is not None:  # glibc has it; musl has not
+            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+            mallopt(_M_MMAP_MAX, 0)
 
 
 def _dispatch(words: list[str]) -> int:
