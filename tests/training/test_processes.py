@@ -62,14 +62,11 @@ def test_two_processes_train_the_network_of_one_and_resume_on_another_number(arc
     assert "2 processes" in out
     assert_like(tmp_path / "two", tmp_path / "one")
 
-    together(2, archive, tmp_path / "fewer", "--kimg", 0.04)
-    assert "Resumed" in finished(archive, tmp_path / "fewer", "--kimg", 0.08)
-    assert_like(tmp_path / "fewer", tmp_path / "one")
-
-    finished(archive, tmp_path / "more", "--kimg", 0.04)
-    assert "Resumed" in together(2, archive, tmp_path / "more", "--kimg", 0.08)
-    assert_like(tmp_path / "more", tmp_path / "one")
-    assert load_file(tmp_path / "more" / FINAL).keys() == load_file(tmp_path / "one" / FINAL).keys()
+    together(2, archive, tmp_path / "changing", "--kimg", 0.028)
+    assert "Resumed" in finished(archive, tmp_path / "changing", "--kimg", 0.056)
+    assert "Resumed" in together(2, archive, tmp_path / "changing", "--kimg", 0.08)
+    assert_like(tmp_path / "changing", tmp_path / "one")
+    assert load_file(tmp_path / "changing" / FINAL).keys() == load_file(tmp_path / "one" / FINAL).keys()
 
 
 def test_when_a_worker_is_killed_the_others_stop_and_say_so(archive, tmp_path):

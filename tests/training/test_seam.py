@@ -24,7 +24,7 @@ def losses_after_the_seam(run: Path) -> dict[str, list[float]]:
 @pytest.mark.slow
 def test_losses_after_the_seam_stay_in_the_band_of_the_run_that_was_not_moved(archive, tmp_path):
     config = run_config(archive, total_kimg=AFTER_KIMG)
-    config = replace(config, saving=replace(config.saving, kimg_per_tick=0.1, travelling=True), batch=8)
+    config = replace(config, saving=replace(config.saving, kimg_per_tick=0.1, travelling=True), batch=32)
     train(config, tmp_path / "whole", echo=lambda line: None)
     train(replace(config, total_kimg=BEFORE_KIMG), tmp_path / "home", echo=lambda line: None)
     travelling = tmp_path / "home" / "travelling.safetensors"
