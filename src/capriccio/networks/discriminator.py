@@ -32,7 +32,9 @@ class DiscriminatorBlock(nn.Module):
         has_rgb = level == config.shape.levels[-1] or config.architecture == "skip"
         clamp, taps = config.conv_clamp, config.resample_filter
         self.from_rgb = (
-            EqualizedConv2d(config.shape.channels, channels, 1, activation="lrelu", conv_clamp=clamp) if has_rgb else None
+            EqualizedConv2d(config.shape.channels, channels, 1, activation="lrelu", conv_clamp=clamp)
+            if has_rgb
+            else None
         )
         self.conv0 = EqualizedConv2d(channels, channels, 3, activation="lrelu", conv_clamp=clamp)
         self.conv1 = EqualizedConv2d(

@@ -54,7 +54,9 @@ class Generator(nn.Module):
         images: Tensor = self.synthesis(self.ws(z, c, psi=psi, cutoff=cutoff), noise)
         return images
 
-    def draw_noise(self, count: int, rng: torch.Generator | None = None, device: torch.device | None = None) -> list[Tensor]:
+    def draw_noise(
+        self, count: int, rng: torch.Generator | None = None, device: torch.device | None = None
+    ) -> list[Tensor]:
         """Draw fresh noise maps N(0, 1), [count, 1, H, W] for each layer, from ``rng`` on its device."""
         source = rng.device if rng is not None else device
         maps = [torch.randn(count, 1, *size, generator=rng, device=source) for size in self.synthesis.noise_shapes()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,7 @@ class MappingNetwork(nn.Module):
         self.embed = EqualizedLinear(c_dim, embed_dim) if c_dim else None
         self.layers = nn.ModuleList(
             EqualizedLinear(i, o, activation=config.activation, lr_multiplier=config.lr_multiplier)
-            for i, o in zip(widths[:-1], widths[1:], strict=True)
+            for i, o in pairwise(widths)
         )
         self.register_buffer("w_avg", torch.zeros(w_dim) if has_w_avg else None)
 

@@ -33,7 +33,12 @@ class StyledConv(nn.Module):
     filter: Tensor
 
     def __init__(
-        self, config: GeneratorConfig, in_channels: int, out_channels: int, size: tuple[int, int], resampling: Resampling
+        self,
+        config: GeneratorConfig,
+        in_channels: int,
+        out_channels: int,
+        size: tuple[int, int],
+        resampling: Resampling,
     ) -> None:
         super().__init__()
         self.size = size
@@ -214,5 +219,6 @@ class SynthesisNetwork(nn.Module):
             return [None] * count
         if noise == "const":
             return [m[None, None] for m in self.noise_consts()]
-        assert not isinstance(noise, str) and len(noise) == count, "one noise map for each layer"
+        assert not isinstance(noise, str)
+        assert len(noise) == count, "one noise map for each layer"
         return list(noise)
