@@ -16,7 +16,7 @@ from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit
 from capriccio.errors import ConfigError, DivergedError, Interrupted, RunError, StorageError
 from capriccio.networks.layers import largest_divisor
-from capriccio.presets import with_fp16_clamp, with_shape
+from capriccio.presets import with_fp16_clamp, with_shape, without_ema_rampup
 from capriccio.runtime import (
     ChosenPrecision,
     Processes,
@@ -87,6 +87,8 @@ def train(
         config = with_shape(config, data.train.shape, data.train.c_dim)
         if precision.dtype is torch.float16:
             config = with_fp16_clamp(config)
+        if init_from is not None:
+            config = without_ema_rampup(config)
         folder = RunFolder(Path(run_dir))
         if processes.is_main:
             folder.open(config, resume=resume)
