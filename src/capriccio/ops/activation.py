@@ -77,7 +77,7 @@ def add_noise_and_bias(x: Tensor, noise: Tensor, strength: Tensor, bias: Tensor)
     strength and bias is a matrix product too, and fixed noise is not differentiated.
 
     Args:
-        x: features, [N, C, H, W].
+        x: features, [N, C, H, W]; overwritten where no derivatives are recorded, which saves copying them.
         noise: maps, [N or 1, 1, H, W].
         strength: scalar.
         bias: [C].
@@ -85,7 +85,8 @@ def add_noise_and_bias(x: Tensor, noise: Tensor, strength: Tensor, bias: Tensor)
     n, c, h, w = x.shape
     left = F.pad(noise.to(x.dtype).reshape(-1, h * w, 1), (0, 1), value=1.0).expand(n, -1, -1)
     right = torch.stack([strength.expand(c), bias]).to(x.dtype).expand(n, -1, -1)
-    y = torch.baddbmm(x.permute(0, 2, 3, 1).reshape(n, h * w, c), left, right)
+    pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c)
+    y = torch.baddbmm(pixels, left, right) if torch.is_grad_enabled() else pixels.baddbmm_(left, right)
     return y.reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 

@@ -50,7 +50,11 @@ def modulated_conv2d(
     elif demod is None and gain != 1:
         weight = weight * gain
     y = conv2d_resample(x * _per_channel(styles, x), _shared(weight, x), f, resampling=resampling)
-    return y if demod is None else y * _per_channel(demod, y)
+    if demod is None:
+        return y
+    factors = _per_channel(demod, y)
+    # Nobody else holds y: where no derivative needs it, it is scaled in place, and no new memory is touched.
+    return y * factors if torch.is_grad_enabled() else y.mul_(factors)
 
 
 def modulated_conv2d_per_sample(
