@@ -27,6 +27,10 @@ SIZE = 32
 PAINTED = 3000
 WARM_UP_KIMG = 0.8
 """Trained first, to measure how much fits into the time."""
+MAX_GROWTH = 4.0
+"""A part of the training is at most this many times as long as all before it."""
+LAST_PART_SHARE = 0.15
+"""When less than this share of the time is left, the training ends."""
 LARGEST_KIMG = 60.0
 FINE_TUNE_SHARE = 0.3
 """Share of the training minutes that is left to fine-tuning."""
@@ -121,18 +125,12 @@ class _Tour:
     def _train(self, share: float) -> Section:
         from capriccio.loading.model import load
         from capriccio.rendering.report import Command, Section
-        from capriccio.training.loop import train
 
         config, folder = _scratch_config(self._archive(SIZE)), self._run_folder("scratch")
         budget = 60 * self.minutes * share
         _say(f"Training from scratch, {SIZE}×{SIZE}, for {_minutes(budget)} …")
         if not (folder / "config.yaml").exists():
-            # A short first part tells how fast this machine is; the second resumes it, exactly as after a power cut.
-            started = time.monotonic()
-            train(replace(config, total_kimg=WARM_UP_KIMG), folder, resume=True, device=self.device, echo=_indented)
-            rate = WARM_UP_KIMG / (time.monotonic() - started)
-            kimg = min(max(WARM_UP_KIMG, rate * budget), LARGEST_KIMG)
-            train(replace(config, total_kimg=kimg), folder, resume=True, device=self.device, echo=_indented)
+            self._train_for(budget, config, folder)
         sheets = _sample_sheets(folder)
         model = load(folder, device=self.device)
         blocks: list[Block] = [
@@ -143,6 +141,23 @@ class _Tour:
             Command(lines=["capriccio train painted.zip --out runs/painted --preset tiny"]),
         ]
         return Section(heading="Training from scratch", blocks=blocks)
+
+    def _train_for(self, seconds: float, config: RunConfig, folder: Path) -> None:
+        """Train in parts until the time is spent: each resumes the one before, exactly as after a power cut.
+
+        A short first part tells how fast this machine is, and each further one may be wrong by less.
+        """
+        from capriccio.training.loop import train
+
+        started, done, aim = time.monotonic(), 0.0, WARM_UP_KIMG
+        while aim > done:
+            part_started = time.monotonic()
+            train(replace(config, total_kimg=aim), folder, resume=True, device=self.device, echo=_indented)
+            now = time.monotonic()
+            rate, done = (aim - done) / (now - part_started), aim
+            left = seconds - (now - started)
+            if left > LAST_PART_SHARE * seconds:
+                aim = min(done + rate * left, MAX_GROWTH * done, LARGEST_KIMG)
 
     def _fine_tune(self, model: Model) -> Section:
         from capriccio.loading.bundled import bundled_path
