@@ -131,7 +131,7 @@ def test_wherever_writing_stops_a_sound_one_remains(state, tmp_path, monkeypatch
         return run
 
     monkeypatch.setattr(Path, "rename", stopping(Path.rename))
-    monkeypatch.setattr(checkpoint, "_flush_folder", stopping(checkpoint._flush_folder))
+    monkeypatch.setattr(checkpoint, "sync_folder", stopping(checkpoint.sync_folder))
     with pytest.raises(KeyboardInterrupt):
         saved(tmp_path, state, 1900)
     monkeypatch.undo()

@@ -18,6 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from capriccio.durable import sync_folder
 from capriccio.errors import RunError, StorageError
 from capriccio.training.optimizer import parameters_of
 from capriccio.training.state import TrainingState
@@ -68,12 +69,12 @@ def save_checkpoint(folder: Path, state: TrainingState, position: dict[str, Tens
         partial.mkdir()
         for name, data in files.items():
             _write_flushed(partial / name, data)
-        _flush_folder(partial)
+        sync_folder(partial)
         if final.exists():
             shutil.rmtree(replaced, ignore_errors=True)
             final.rename(replaced)
         partial.rename(final)
-        _flush_folder(folder)
+        sync_folder(folder)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -240,13 +241,3 @@ def _write_flushed(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
