@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit
-from capriccio.errors import ConfigError, DivergedError, Interrupted, RunError, StorageError
+from capriccio.errors import ConfigError, DivergedError, Interrupted, RunError, StorageError, WorkerError
 from capriccio.networks.layers import largest_divisor
 from capriccio.presets import with_fp16_clamp, with_shape, without_ema_rampup
 from capriccio.runtime import (
@@ -46,6 +47,10 @@ CHECK_INTERVAL = 8
 """Iterations between two looks at signals, clocks and skipped steps where looking makes processes wait."""
 
 
+_show: Callable[[str], None] = partial(print, flush=True)
+"""At once: a log that is piped into a file is read while the run goes on."""
+
+
 def train(
     config: RunConfig,
     run_dir: Path | str,
@@ -54,7 +59,7 @@ def train(
     init_from: str | None = None,
     continue_from: str | None = None,
     device: str = "auto",
-    echo: Callable[[str], None] = print,
+    echo: Callable[[str], None] = _show,
 ) -> Path:
     """Train a network; return the path of the last snapshot.
 
@@ -96,8 +101,13 @@ def train(
         processes.wait()
         log = stack.enter_context(closing(RunLog(folder.path if processes.is_main else None, echo)))
         run = _Run(config, folder, log, data, processes, chosen_device, precision, signals, origin)
-        run.start(resume=resume)
-        return run.to_the_end()
+        try:
+            run.start(resume=resume)
+            return run.to_the_end()
+        except WorkerError as error:
+            # Said here and now: torchrun stops the survivors of a dead worker, perhaps before this error comes out.
+            log.say(f"Stopped at {run.state.nimg / 1000:.1f} kimg: {error}")
+            raise
 
 
 @dataclass(frozen=True)
