@@ -7,11 +7,10 @@ weights and biases, never multiplied onto feature maps.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from capriccio.config import Activation
-from capriccio.ops.activation import SLOPE, bias_act, default_gain, is_homogeneous
+from capriccio.ops.activation import bias_act, default_gain, is_homogeneous, leaky_relu_clamp
 from capriccio.ops.conv import Resampling, conv2d_resample
 from capriccio.ops.resample import make_filter
 
@@ -113,12 +112,6 @@ def conv_weight(out_channels: int, in_channels: int, kernel_size: int) -> Tensor
     """
     weight = torch.randn(out_channels, in_channels, kernel_size, kernel_size)
     return weight.contiguous(memory_format=torch.channels_last)
-
-
-def leaky_relu_clamp(y: Tensor, clamp: float | None) -> Tensor:
-    """Leaky ReLU and clamp of a fresh tensor, the first in place: one pass and one map of memory less."""
-    y = F.leaky_relu_(y, SLOPE)
-    return y if clamp is None else y.clamp(-clamp, clamp)
 
 
 class MinibatchStdDev(nn.Module):

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from capriccio.config import GeneratorConfig
-from capriccio.networks.layers import EqualizedConv2d, EqualizedLinear, conv_weight, leaky_relu_clamp
+from capriccio.networks.layers import EqualizedConv2d, EqualizedLinear, conv_weight
 from capriccio.networks.precision import low_precision_levels
-from capriccio.ops.activation import SQRT2, add_noise_and_bias
+from capriccio.ops.activation import SQRT2, noise_bias_leaky_relu
 from capriccio.ops.conv import Resampling
 from capriccio.ops.modulated_conv import modulated_conv2d, modulated_to_rgb
 from capriccio.ops.resample import make_filter, upsample2d
@@ -69,12 +69,9 @@ class StyledConv(nn.Module):
         y = modulated_conv2d(
             x, weight, self.affine(w), self.filter, resampling=self.resampling, demodulate=self.demodulate, gain=total
         )
-        bias = self.bias * total
-        if noise is None:
-            y = y + bias.to(y.dtype)[None, :, None, None]
-        else:
-            y = add_noise_and_bias(y, noise, self.noise_strength * total, bias)
-        return leaky_relu_clamp(y, None if self.conv_clamp is None else self.conv_clamp * gain)
+        strength = None if noise is None else self.noise_strength * total
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return noise_bias_leaky_relu(y, noise, strength, self.bias * total, clamp=clamp)
 
 
 class ToRGB(nn.Module):
