@@ -1,0 +1,1 @@
+"""Augmentation inside training: pictures changed at random before the discriminator sees them, differentiably."""
