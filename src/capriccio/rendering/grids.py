@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from capriccio.errors import JobError, UsageError
+from capriccio.ops.quantize import quantize
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -35,8 +36,7 @@ def to_uint8(images: Tensor) -> Pixels:
     if not torch.isfinite(images).all():
         raise JobError("The network painted values that are not finite. Try --precision fp32; "
                        "if it stays, the weights are damaged.")  # fmt: skip
-    levels = (images.detach().float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
-    pixels: Pixels = levels.permute(0, 2, 3, 1).cpu().numpy()
+    pixels: Pixels = quantize(images).permute(0, 2, 3, 1).cpu().numpy()
     return pixels
 
 
