@@ -37,6 +37,7 @@ COMMANDS = {
     "mix": Command("capriccio.cli.mix", "the style-mixing table of rows and columns of seeds"),
     "video": Command("capriccio.cli.video", "a looping walk from picture to picture"),
     "bench": Command("capriccio.cli.bench", "the speed of this machine, and its share of the possible"),
+    "doctor": Command("capriccio.cli.doctor", "what is wrong with a run or this installation, and what to do"),
     "info": Command("capriccio.cli.info", "what a network file says about itself"),
 }
 """All commands by name; a name of two words is a command and its verb."""

@@ -1,0 +1,194 @@
+"""``capriccio doctor [RUN]``: what is wrong with a training run, or with this installation, and what to do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, existing
+from capriccio.errors import UsageError
+
+if TYPE_CHECKING:
+    from capriccio.doctor.finding import Finding
+    from capriccio.doctor.installation import Installation, Speed
+    from capriccio.doctor.record import RunRecord
+
+_SPEED_SECONDS = 10.0
+_COLOURS = {"note": "blue", "warning": "yellow", "serious": "red"}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Examine and tell."""
+    asked = _parser().read(argv)
+    if asked.RUN is None:
+        return _tell_installation(asked.device, with_speed=asked.speed, as_json=asked.json)
+    return _tell_run(existing(asked.RUN, "RUN"), as_json=asked.json)
+
+
+def _tell_run(folder: Path, *, as_json: bool) -> int:
+    from capriccio.doctor.examination import RULES, examine
+    from capriccio.doctor.record import read_run
+
+    if not folder.is_dir():
+        raise UsageError(f"RUN: '{folder}' is a file; name the folder of a run, the one that was given to --out.")
+    record = read_run(folder)
+    findings = examine(record)
+    if as_json:
+        facts = {
+            "run": str(folder),
+            "kimg": record.nimg / 1000,
+            "total_kimg": record.config.total_kimg,
+            "ticks": len(record.ticks),
+            "epochs": record.epochs,
+            "pictures": record.num_pictures,
+        }
+        print(json.dumps(facts | _document(findings) | {"looked_for": list(RULES)}, ensure_ascii=False))
+        return 0
+    print(_headline(record))
+    _print_findings(findings)
+    unseen = [name for name in RULES if name not in findings]
+    if not findings:
+        print("Nothing is wrong, as far as can be seen.")
+    print(f"Looked for and not found: {', '.join(unseen)}.")
+    if record.recent() is None:
+        print(f"The run has {len(record.ticks)} ticks: too few to judge how it learns; ask again later.")
+    return 0
+
+
+def _headline(record: RunRecord) -> str:
+    parts = [f"{record.folder}: {record.nimg / 1000:,.1f} of {record.config.total_kimg:,g} kimg"]
+    if record.epochs is not None and record.num_pictures is not None:
+        parts.append(f"{record.epochs:,.1f} epochs of {record.num_pictures:,} pictures")
+    recent = record.recent()
+    if recent is not None and (rate := recent.mean("Timing/images_per_sec")) is not None:
+        parts.append(f"{rate:,.1f} images/s")
+    return ", ".join(parts)
+
+
+def _tell_installation(device: str, *, with_speed: bool, as_json: bool) -> int:
+    from dataclasses import replace
+
+    from capriccio.doctor.installation import examine_installation, look_around
+
+    found = look_around(device)
+    if not as_json:
+        _print_installation(found)
+    if with_speed:
+        found = replace(found, speed=_speed_check(found))
+    findings = examine_installation(found)
+    if as_json:
+        print(json.dumps(found.to_dict() | _document(findings), ensure_ascii=False))
+        return 0
+    if found.speed is not None:
+        print(
+            f"  speed      {found.speed.train_images_per_second:.1f} images/s trained, "
+            f"{found.speed.generate_images_per_second:.0f} generated ({found.speed.configuration}), "
+            f"{found.speed.train_share_of_peak:.0%} of the convolution peak; measured in {found.speed.seconds:.0f} s"
+        )
+    _print_findings(findings)
+    if not findings:
+        print("Nothing is wrong.")
+    return 0
+
+
+def _speed_check(found: Installation) -> Speed:
+    """Train and generate for about ten seconds with the configuration that `capriccio bench` measures."""
+    import torch
+
+    from capriccio.bench.flops import judged_flops
+    from capriccio.bench.measure import Shares, measure
+    from capriccio.bench.peak import ConvolutionPeak
+    from capriccio.cli.bench_workload import TrainingWorkload, bench_run
+    from capriccio.config import ImageShape
+    from capriccio.doctor.installation import Speed
+    from capriccio.presets import with_fp16_clamp
+
+    batch, shape = 16, ImageShape()
+    config = bench_run(shape, channel_base=4096, channel_max=256, mapping_depth=2, batch=batch)
+    if found.precision.name == "fp16":
+        config = with_fp16_clamp(config)
+    device, dtype = torch.device(found.device), found.precision.dtype
+    training, generating = judged_flops(config, config)
+    started = time.monotonic()
+    workload = TrainingWorkload(config, device, dtype)
+    iteration = workload.train().total
+    # Two more iterations warm up before the measured ones, and the peak takes its time beside each.
+    left = _SPEED_SECONDS - (time.monotonic() - started)
+    speed = measure(
+        workload,
+        ConvolutionPeak(device, dtype or torch.float32, batch=batch),
+        device,
+        iterations=min(max(int(left / (1.2 * iteration)) - 2, 1), 20),
+        shares=Shares(greg=1 / (config.loss.pl_interval or 1), dreg=1 / (config.loss.r1_interval or 1)),
+        training_flops=training,
+        generating_flops=generating,
+    )
+    return Speed(
+        configuration=f"{shape.height}×{shape.width}, batch {batch}, {found.precision.name}",
+        train_images_per_second=speed.train_images_per_second,
+        generate_images_per_second=speed.generate_images_per_second,
+        train_share_of_peak=speed.train_share_of_peak,
+        seconds=time.monotonic() - started,
+    )
+
+
+# ---- telling
+
+
+def _document(findings: Mapping[str, Finding]) -> dict[str, object]:
+    return {
+        "healthy": all(finding.severity == "note" for finding in findings.values()),
+        "findings": [{"name": name, **finding.to_dict()} for name, finding in findings.items()],
+    }
+
+
+def _print_installation(found: Installation) -> None:
+    versions = dict(found.versions)
+    print(f"capriccio {versions.pop('capriccio')}")
+    print("  versions   " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+    for device in found.devices:
+        chosen = " (chosen)" if device.name == found.device else ""
+        print(f"  device     {device.name}{chosen}: {device.about}")
+    print(f"  precision  {found.precision.name}: {found.precision.reason}")
+    print(f"  threads    {found.threads}")
+    for extra in found.extras:
+        state = f"missing: {', '.join(extra.missing)}" if extra.missing else "installed"
+        print(f"  extra      {extra.name}: {state}")
+    print(f"  models     {', '.join(found.models) or 'none bundled'}")
+    print(f"  cache      {found.cache}, {found.cache_room / 2**30:,.1f} GiB free", flush=True)
+
+
+def _print_findings(findings: Mapping[str, Finding]) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for name, finding in findings.items():
+        console.print()
+        console.print(Text.assemble((finding.severity, f"bold {_COLOURS[finding.severity]}"), f"  {finding.what}"))
+        for label, text in (("evidence", finding.evidence), ("advice", finding.advice), ("more", _section(name))):
+            console.print(Padding(Text.assemble((f"{label}: ", "bold"), text), (0, 0, 0, 2)))
+    if findings:
+        console.print()
+
+
+def _section(name: str) -> str:
+    return f"docs/doctor.md, {name}"
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "doctor",
+        "Say what is wrong with a training run, with evidence and advice; without RUN look at this installation.",
+        "[RUN] [--json]",
+    )
+    flag = parser.add_argument
+    flag("RUN", nargs="?", type=str, default=None, help="Folder of a run, finished or going on; it is only read.")
+    flag("--json", action="store_true", help="Print what was found as one JSON document.")
+    flag("--device", type=str, default="auto", help=DEVICE_HELP + " Without RUN.")
+    flag("--speed", action=YES_NO, default=True, help="Measure the speed of the installation for ten seconds.")
+    return parser
