@@ -98,18 +98,16 @@ def centre_crop(image: Image.Image, target: tuple[int, int]) -> Image.Image:
     return image.resize(target[::-1], Image.Resampling.LANCZOS, box=box)
 
 
-def reduce(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize pixels [C, H, W] to ``size`` (height, width) with an antialiased Lanczos filter."""
+def reduce(
+    pixels: Pixels, size: tuple[int, int], resampling: Image.Resampling = Image.Resampling.LANCZOS
+) -> Pixels:
+    """Resize pixels [C, H, W] to ``size`` (height, width) with an antialiased filter."""
     if pixels.shape[1:] == size:
         return pixels
     if len(pixels) in (3, 4):  # Pillow weighs RGBA by alpha, so hidden colours do not bleed
         image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-        return np.ascontiguousarray(np.asarray(_shrink(image, size)).transpose(2, 0, 1))
-    return np.stack([np.asarray(_shrink(Image.fromarray(plane), size)) for plane in pixels])
-
-
-def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return image.resize(size[::-1], Image.Resampling.LANCZOS)
+        return np.ascontiguousarray(np.asarray(image.resize(size[::-1], resampling)).transpose(2, 0, 1))
+    return np.stack([np.asarray(Image.fromarray(plane).resize(size[::-1], resampling)) for plane in pixels])
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,1 @@
+"""Numbers about a generator, each with the protocol it was measured by."""

@@ -1,0 +1,49 @@
+"""The frozen reference discriminator of a data set: one ruler for all snapshots, runs and ablations."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from capriccio.data.cache import cache_folder
+from capriccio.durable import replacing
+from capriccio.errors import SnapshotError
+from capriccio.loading.bundled import bundled_names, bundled_path
+from capriccio.loading.model import find_snapshot
+from capriccio.networks.discriminator import Discriminator
+from capriccio.snapshots.snapshot import load_snapshot, read_header
+
+
+def reference_discriminator(
+    data_hash: str,
+    given: str | Path | None = None,
+    *,
+    cache_dir: Path | None = None,
+    device: torch.device | str = "cpu",
+) -> Discriminator | None:
+    """Return the reference discriminator of the data set with ``data_hash``.
+
+    A snapshot that is ``given`` is used; the first one given for a data set is kept in the cache and is its ruler from
+    then on. Without one, the kept one is used, else that of a bundled model that was trained on this very data set.
+
+    Returns: None if there is none of these.
+    Raises: SnapshotError if ``given`` is no snapshot or has no discriminator.
+    """
+    kept = cache_folder(cache_dir) / "references" / f"{data_hash[:32]}.safetensors"
+    if given is not None:
+        path = find_snapshot(given)
+        discriminator = load_snapshot(path, device).discriminator
+        if discriminator is None:
+            raise SnapshotError(f"--reference '{path}' has no discriminator (it is slim); name the full snapshot.")
+        if not kept.exists():
+            with replacing(kept) as file, open(path, "rb") as source:
+                shutil.copyfileobj(source, file)
+        return discriminator
+    if kept.exists():
+        return load_snapshot(kept, device).discriminator
+    for name in bundled_names():
+        if read_header(bundled_path(name))["data"].get("hash") == data_hash:
+            return load_snapshot(bundled_path(name), device).discriminator
+    return None

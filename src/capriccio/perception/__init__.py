@@ -1,0 +1,1 @@
+"""Feature networks and perceptual distances: pictures to vectors that metrics, projection and detection read."""
