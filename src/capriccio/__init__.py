@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from capriccio.config import RunConfig
-    from capriccio.data.prepare import build_dataset
+    from capriccio.data.building.build import build_dataset
     from capriccio.errors import CapriccioError
     from capriccio.latent.mixing import mix
     from capriccio.loading.model import Model, load
@@ -22,7 +22,7 @@ _HOME = {
     "CapriccioError": "capriccio.errors",
     "Model": "capriccio.loading.model",
     "RunConfig": "capriccio.config",
-    "build_dataset": "capriccio.data.prepare",
+    "build_dataset": "capriccio.data.building.build",
     "load": "capriccio.loading.model",
     "mix": "capriccio.latent.mixing",
     "train": "capriccio.training.loop",

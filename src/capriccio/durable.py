@@ -42,6 +42,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
+def lock_file(descriptor: int) -> None:
+    """Lock an open file for this process until it is closed or the process ends. Raises: OSError if it is locked."""
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in ``folder`` to disk, so that a rename survives a power cut."""
     if os.name != "posix":

@@ -9,8 +9,9 @@ from pathlib import Path
 from capriccio.cli.dataset_report import tell_report
 from capriccio.cli.parser import CommandParser, existing, parse_size
 from capriccio.cli.progress import shown_progress
+from capriccio.data.building.build import build_dataset
+from capriccio.data.building.recipe import Recipe
 from capriccio.data.card import LICENCE_NOT_STATED
-from capriccio.data.prepare import build_dataset
 from capriccio.data.writer import ImageFormat
 
 
@@ -23,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
             source,
             Path(asked.DEST),
             size=size,
-            image_format=asked.format,
+            recipe=Recipe(image_format=asked.format),
             licence=asked.licence,
             progress=progress,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,17 +13,18 @@ from numpy.typing import NDArray
 
 from capriccio.config import ImageShape
 from capriccio.data.archive import INDEX_NAME, PictureFiles, open_files, read_index
+from capriccio.data.building.build import build_dataset
+from capriccio.data.building.report import Skipped
 from capriccio.data.cache import built_path, cache_folder
 from capriccio.data.card import LICENCE_NOT_STATED, DataCard
 from capriccio.data.holdout import choose_heldout, num_heldout
 from capriccio.data.labels import Labels, no_labels, parse_labels
 from capriccio.data.pictures import Header, PictureError, Pixels, read_header
-from capriccio.data.prepare import Skipped, build_dataset
 from capriccio.data.progress import Progress
 from capriccio.data.stores import CacheMode, PixelStore, open_store, read_picture
 from capriccio.errors import DatasetError
 
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 """Changes when the same files would be decoded, reduced or hashed to something else."""
 
 
@@ -263,7 +265,12 @@ def _built(plan: _Plan, folder: Path, progress: Progress | None) -> PictureFiles
         return open_files(dest)
     except DatasetError:  # absent, or damaged since
         size = (plan.shape.height, plan.shape.width)
-        build_dataset(plan.files.path, dest, size=size, progress=progress)
+        mine = dest.with_name(f".{dest.stem}.{os.getpid()}.zip")  # another run may be building the same
+        try:
+            build_dataset(plan.files.path, mine, size=size, force=True, progress=progress)
+            mine.replace(dest)
+        finally:
+            mine.unlink(missing_ok=True)
         return open_files(dest)
 
 

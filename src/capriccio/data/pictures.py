@@ -25,7 +25,8 @@ PLAIN_MODES = ("L", "LA", "P", "RGB", "RGBA")
 """Pillow modes whose samples are bytes and are taken as they are: 1, 2, 1, 3 and 4 channels."""
 
 _UPRIGHT = 1
-_SIDEWAYS = (5, 6, 7, 8)
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations that exchange height and width."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,11 +55,15 @@ class PictureError(DatasetError):
     """One picture cannot be used; the message says why, the caller knows which."""
 
 
+class TooManyPixelsError(PictureError):
+    """The header announces more pixels than anybody's photograph has: a decompression bomb."""
+
+
 def read_header(data: bytes) -> Header:
     """Return size and mode of an encoded picture without decoding it. Raises: PictureError."""
-    with _opened(data) as image:
-        orientation = _orientation(image)
-        size = (image.width, image.height) if orientation in _SIDEWAYS else (image.height, image.width)
+    with opened_picture(data) as image:
+        orientation = orientation_of(image)
+        size = (image.width, image.height) if orientation in SIDEWAYS else (image.height, image.width)
         return Header(size, image.mode, orientation == _UPRIGHT)
 
 
@@ -67,35 +72,27 @@ def decode(data: bytes) -> Pixels:
 
     Raises: PictureError if it cannot be decoded, is too large, or is not of 8 bits per sample.
     """
-    with _opened(data) as image:
+    with opened_picture(data) as image:
         if image.mode not in PLAIN_MODES:
             raise PictureError(f"has mode {image.mode}, not 8-bit grey, RGB or RGBA")
-        pixels = np.asarray(image)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1)) if pixels.ndim == 3 else pixels[None].copy()
+        return as_pixels(image)
 
 
-def decode_rgb(data: bytes, target: tuple[int, int]) -> Image.Image:
-    """Decode any photograph to an upright RGB picture, not much larger than needed for ``target`` (height, width).
-
-    JPEG files are decoded at a fraction of their size where that is still at least twice the target; 16-bit grey is
-    scaled, transparency is laid on white. Raises: PictureError.
-    """
-    with _opened(data) as image:
-        orientation = _orientation(image)
-        height, width = (2 * side for side in (target[::-1] if orientation in _SIDEWAYS else target))
-        image.draft("RGB", (width, height))
-        image.load()
-        rgb = _to_rgb(image)
-        return rgb.transpose(_TURNS[orientation]) if orientation in _TURNS else rgb
+def as_pixels(image: Image.Image) -> Pixels:
+    """Return the samples of a picture of a plain mode, uint8 [C, H, W], a new array."""
+    samples = np.asarray(image)
+    return np.ascontiguousarray(samples.transpose(2, 0, 1)) if samples.ndim == 3 else samples[None].copy()
 
 
-def centre_crop(image: Image.Image, target: tuple[int, int]) -> Image.Image:
-    """Cut the largest centred part with the aspect of ``target`` (height, width) and reduce it to that size."""
-    scale = min(image.width / target[1], image.height / target[0])
-    width, height = target[1] * scale, target[0] * scale
-    left, top = (image.width - width) / 2, (image.height - height) / 2
-    box = (left, top, left + width, top + height)
-    return image.resize(target[::-1], Image.Resampling.LANCZOS, box=box)
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turn and mirror a picture by its EXIF orientation, 1…8."""
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1…8; nonsense counts as upright."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
+    return orientation if orientation in _TURNS else _UPRIGHT
 
 
 def reduce(
@@ -110,41 +107,26 @@ def reduce(
     return np.stack([np.asarray(Image.fromarray(plane).resize(size[::-1], resampling)) for plane in pixels])
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # Pillow would clip 16-bit samples to 255 instead of scaling them.
-        grey = np.clip(np.asarray(image).astype(np.int64) / 257 + 0.5, 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if image.mode == "F":
-        raise PictureError("holds floating-point samples, whose range is not known")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1…8; nonsense counts as upright."""
-    orientation = image.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
-    return orientation if orientation in _TURNS else _UPRIGHT
-
-
 @contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Open an encoded picture; whatever a decoder raises inside the block becomes a PictureError."""
+def opened_picture(data: bytes) -> Iterator[Image.Image]:
+    """Open an encoded picture without decoding it; whatever a decoder raises inside the block becomes a PictureError.
+
+    Raises: TooManyPixelsError from the header alone, before memory for the pixels is taken.
+    """
     if not data:
         raise PictureError("is an empty file")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise PictureError(f"has {image.width}×{image.height} pixels, more than the limit of {MAX_PIXELS:,}")
+                raise TooManyPixelsError(
+                    f"has {image.width}×{image.height} pixels, more than the limit of {MAX_PIXELS:,}"
+                )
             yield image
     except PictureError:
         raise
     except UnidentifiedImageError as error:
         raise PictureError("is not a picture of a known format") from error
     except Image.DecompressionBombError as error:
-        raise PictureError(f"has more pixels than the limit of {MAX_PIXELS:,}") from error
+        raise TooManyPixelsError(f"has more pixels than the limit of {MAX_PIXELS:,}") from error
     except Exception as error:  # decoders of damaged files raise almost anything: OSError, SyntaxError, struct.error
         raise PictureError(f"cannot be decoded ({error})") from error

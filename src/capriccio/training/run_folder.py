@@ -20,7 +20,7 @@ import yaml
 
 from capriccio import __version__
 from capriccio.config import RunConfig, SavingConfig, from_dict, to_dict
-from capriccio.durable import replacing
+from capriccio.durable import lock_file, replacing
 from capriccio.errors import RunError
 
 _MAY_CHANGE = ("total_kimg", "saving", "precision", "compile", "batch_per_round")
@@ -96,7 +96,7 @@ class RunFolder:
         """
         with open(self.path / ".claimed", "w", encoding="utf-8") as file:
             try:
-                _lock(file.fileno())
+                lock_file(file.fileno())
             except OSError as error:
                 raise RunError(f"another process is training in '{self.path}'; wait for it or stop it.") from error
             yield
@@ -152,13 +152,6 @@ def _decisive(config: RunConfig) -> dict[str, Any]:
     settings = {name: value for name, value in to_dict(config).items() if name not in _MAY_CHANGE}
     settings["data"] = {name: value for name, value in settings["data"].items() if name not in _MAY_CHANGE_OF_DATA}
     return settings
-
-
-def _lock(descriptor: int) -> None:
-    if os.name == "posix":
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def environment() -> dict[str, Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from capriccio.config import ImageShape
+from capriccio.data.building.report import BuildReport
 from capriccio.data.landscapes.painter import paint
-from capriccio.data.prepare import BuildReport
 from capriccio.data.progress import Progress
 from capriccio.data.writer import ImageFormat, encode, writing_archive
 from capriccio.errors import DatasetError
@@ -52,4 +52,4 @@ def synthesize(
                 writer.add(encode(Image.fromarray(pixels.transpose(1, 2, 0)), image_format))
             if progress is not None:
                 progress(len(writer), count)
-    return BuildReport(dest=dest, count=count, height=size[0], width=size[1], skipped=())
+    return BuildReport(dest=dest, count=count, height=size[0], width=size[1])
