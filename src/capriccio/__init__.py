@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from capriccio.errors import CapriccioError
     from capriccio.latent.mixing import mix
     from capriccio.loading.model import Model, load
+    from capriccio.metrics.evaluation import evaluate
     from capriccio.training.loop import train
 
 _HOME = {
@@ -23,6 +24,7 @@ _HOME = {
     "Model": "capriccio.loading.model",
     "RunConfig": "capriccio.config",
     "build_dataset": "capriccio.data.building.build",
+    "evaluate": "capriccio.metrics.evaluation",
     "load": "capriccio.loading.model",
     "mix": "capriccio.latent.mixing",
     "train": "capriccio.training.loop",
@@ -33,6 +35,7 @@ __all__ = [
     "Model",
     "RunConfig",
     "build_dataset",
+    "evaluate",
     "load",
     "mix",
     "train",
