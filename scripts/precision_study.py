@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from capriccio.config import LossConfig
+from capriccio.config import AugmentConfig, LossConfig
 from capriccio.data import open_dataset
 from capriccio.data.dataset import ImageDataset
 from capriccio.runtime import Processes
@@ -94,6 +94,9 @@ def cosines(snapshot: Snapshot, dataset: ImageDataset, *, batch: int, batches: i
             mixing_prob=0.9,
             seed=0,
             salt=0,
+            augment=AugmentConfig(),
+            augment_p=0.0,
+            fixed_shape=False,
             nimg=index,
             rank=Processes().rank,
             num_processes=Processes().world_size,

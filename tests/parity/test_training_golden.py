@@ -105,6 +105,9 @@ class GivenDraws:
         z = self.golden[f"in/it{self.iteration}/{phase}.z"][first : first + count]
         return latents_of(self.config, z, None)
 
+    def augmentation(self, occasion, kind, round_index, count) -> None:
+        return None
+
     def pl_noise(self, round_index, count) -> Tensor:
         return self.golden[f"in/it{self.iteration}/Greg.pl_noise.round{round_index}"]
 

@@ -101,7 +101,7 @@ def test_other_networks_are_refused(state, tmp_path):
 
 
 def test_a_later_format_is_refused(state, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", 3)
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", checkpoint.FORMAT_VERSION + 1)
     saved(tmp_path, state, 1000)
     monkeypatch.undo()
     with pytest.raises(RunError, match="later version of capriccio"):

@@ -301,9 +301,9 @@ def test_after_divergence_low_precision_rests_for_a_while(archive, tmp_path):
     config = replace(run_config(archive), precision="bf16")
     seen = []
 
-    def watching(generator, discriminator, latents):
+    def watching(generator, discriminator, latents, augmentation):
         seen.append(generator.synthesis.low_precision)
-        return losses.generator_main(generator, discriminator, latents)
+        return losses.generator_main(generator, discriminator, latents, augmentation)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop_module, "Phases", lambda: Phases(generator_main=watching))

@@ -9,7 +9,7 @@ import torch
 
 from capriccio.config import ImageShape, RunConfig
 from capriccio.errors import RunError
-from capriccio.presets import preset, without_ema_rampup
+from capriccio.presets import for_transfer, preset
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, save_snapshot
 from capriccio.training.ema import ema_beta
 from capriccio.training.state import TrainingState, new_state
@@ -126,6 +126,8 @@ def test_going_on_with_another_network_is_refused(other: RunConfig, tmp_path):
 def test_a_run_from_another_network_keeps_its_average_from_the_start():
     config = preset("tiny", ImageShape(height=16, width=16))
     assert config.ema.rampup is not None
-    assert without_ema_rampup(config) == replace(config, ema=replace(config.ema, rampup=None))
-    beta = ema_beta(without_ema_rampup(config).ema, nimg=0, batch=8)
+    assert for_transfer(config) == replace(
+        config, ema=replace(config.ema, rampup=None), augment=replace(config.augment, kimg=100.0)
+    )
+    beta = ema_beta(for_transfer(config).ema, nimg=0, batch=8)
     assert beta == pytest.approx(0.5 ** (8 / (1000 * config.ema.half_life_kimg)))

@@ -72,11 +72,14 @@ def plan(
     return _to(Augmentation(geometry, color, taps, noise, keep), torch.device(device))
 
 
-def augment(images: Tensor, planned: Augmentation) -> Tensor:
+def augment(images: Tensor, planned: Augmentation | None) -> Tensor:
     """Return ``images`` [N, C, H, W] augmented as planned: their shape, in float32, about −1…1 but not clipped.
 
-    Of RGBA pictures alpha is moved with the rest, and not changed otherwise.
+    Without a plan they are returned as they are. Of RGBA pictures alpha is moved with the rest, and not changed
+    otherwise.
     """
+    if planned is None:
+        return images
     images = images.float()
     if planned.geometry is not None:
         images = resample(images, planned.geometry)

@@ -48,7 +48,7 @@ def gathered(images: Tensor, grid: Tensor) -> Tensor:
             part = picked * weight.flatten(1)[:, None]
             total = part if total is None else total + part
     assert total is not None
-    return total.unflatten(2, grid.shape[1:3])
+    return total.reshape(*images.shape[:2], *grid.shape[1:3])
 
 
 class _Sampling(torch.autograd.Function):

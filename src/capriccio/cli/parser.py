@@ -39,6 +39,7 @@ class CommandParser(ArgumentParser):
             exit_on_error=False,
         )
         self._needed = needed
+        self._section_flags: dict[str, str] = {}
         self.add_argument(
             "--config", type=str, action="append", default=[], metavar="FILE",
             help="YAML file with values for these flags; flags win over it, later files over earlier ones.",
@@ -53,7 +54,7 @@ class CommandParser(ArgumentParser):
 
         Raises: UsageError for what is unknown, of a wrong type, or missing; in a file, naming it.
         """
-        given = self.parse_args(argv, defaults=False)
+        given = self.parse_args([self._in_full(word) for word in argv], defaults=False)
         values = self.get_defaults() if defaults else Namespace()  # type: ignore[no-untyped-call]
         for path in given.pop("config", []):
             values.update(self._read_file(path))
@@ -62,6 +63,17 @@ class CommandParser(ArgumentParser):
             if values.get(name.lstrip("-")) is None:
                 raise UsageError(f"{name} is missing: {self.usage}")
         return values
+
+    def abbreviate(self, flag: str, full: str) -> None:
+        """Let ``flag``, which is the name of a section of settings, stand for ``full``, the setting that opens it.
+
+        As a second name of the argument it would be taken for the whole section in files.
+        """
+        self._section_flags[flag] = full
+
+    def _in_full(self, word: str) -> str:
+        flag, equals, value = word.partition("=")
+        return self._section_flags.get(flag, flag) + equals + value
 
     def _read_file(self, path: str) -> Namespace:
         existing(path, "--config")
@@ -79,7 +91,7 @@ class CommandParser(ArgumentParser):
         """Return what jsonargparse said as one line in our words, with the nearest flag or setting."""
         message = re.sub(r"a <class '(\w+)'>", r"\1", " ".join(message.split()))
         message = re.sub(r"a typing\.Literal\[(.*?)\]", lambda m: "one of " + m[1].replace("'", ""), message)
-        options = [option for action in self._actions for option in action.option_strings]
+        options = [option for action in self._actions for option in action.option_strings] + [*self._section_flags]
         if unknown := re.match(r"unrecognized arguments: (.*)", message):
             word = unknown[1].split()[0]
             if word in ("true", "false"):
@@ -123,6 +135,8 @@ def _add_section(
             continue
         kind: dict[str, Any] = {"action": YES_NO} if types[name] is bool else {"type": types[name]}
         short = [aliases[dotted]] if dotted in aliases else []
+        if short == [f"--{prefix.rstrip('.')}"]:
+            parser.abbreviate(short.pop(), f"--{dotted}")
         if short and types[name] is bool:
             short.append(short[0].replace("--", "--no-"))
         group.add_argument(f"--{dotted}", *short, help=about[name], default=argparse.SUPPRESS, **kind)

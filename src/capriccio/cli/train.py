@@ -19,6 +19,7 @@ _ALIASES = {
     "total_kimg": "--kimg",
     "batch_per_round": "--batch-per-round",
     "loss.r1_gamma": "--gamma",
+    "augment.mode": "--augment",
     "data.labels": "--cond",
     "data.mirror": "--mirror",
     "data.subset": "--subset",

@@ -23,7 +23,7 @@ from capriccio.errors import RunError, StorageError
 from capriccio.training.optimizer import parameters_of
 from capriccio.training.state import TrainingState
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _NETWORKS = ("generator", "discriminator", "generator_ema")
 _OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
 _SCALARS = ("nimg", "iteration", "warm_start_nimg", "salt", "fp32_until_nimg", "seconds")
@@ -53,7 +53,16 @@ def save_checkpoint(folder: Path, state: TrainingState, position: dict[str, Tens
         "optimizers.safetensors": save_tensors(_optimizer_tensors(state)),
         "position.safetensors": save_tensors({k: v.contiguous() for k, v in position.items()}),
         "progress.json": json.dumps(
-            progress | {name: getattr(state, name) for name in _SCALARS} | {"format_version": FORMAT_VERSION},
+            progress
+            | {name: getattr(state, name) for name in _SCALARS}
+            | {
+                "augmentation": {
+                    "p": state.augmentation.adapted_p,
+                    "signs": state.augmentation.signs.tolist(),
+                    "capped_since_nimg": state.augmentation.capped_since_nimg,
+                },
+                "format_version": FORMAT_VERSION,
+            },
             sort_keys=True,
         ).encode(),
     }
@@ -183,6 +192,10 @@ def _restore(path: Path, files: dict[str, bytes], state: TrainingState) -> tuple
         optimizer.load_state_dict({"state": saved, "param_groups": optimizer.state_dict()["param_groups"]})
     for name in _SCALARS:
         setattr(state, name, progress[name])
+    remembered = progress["augmentation"]
+    state.augmentation.adapted_p = remembered["p"]
+    state.augmentation.signs.copy_(torch.tensor(remembered["signs"]))
+    state.augmentation.capped_since_nimg = remembered["capped_since_nimg"]
     return load_tensors(files["position.safetensors"]), progress
 
 
@@ -207,16 +220,19 @@ def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
 
 def _upgraded(progress: dict[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint of an older format version would say in the words of this one."""
-    if progress["format_version"] >= 2:
-        return progress
-    # Version 1 did not know its pictures' hash, nor whether rounds were small by choice or for want of memory.
-    snapshot_nimg = progress["snapshot_nimg"]
-    return progress | {
-        "data_hash": None,
-        "memory_limit": None,
-        "snapshot_nimg": snapshot_nimg or 0,
-        "first_snapshot_done": snapshot_nimg is not None,
-    }
+    if progress["format_version"] < 2:
+        # Version 1 did not know its pictures' hash, nor whether rounds were small by choice or for want of memory.
+        snapshot_nimg = progress["snapshot_nimg"]
+        progress = progress | {
+            "data_hash": None,
+            "memory_limit": None,
+            "snapshot_nimg": snapshot_nimg or 0,
+            "first_snapshot_done": snapshot_nimg is not None,
+        }
+    if progress["format_version"] < 3:
+        # Versions 1 and 2 knew no augmentation.
+        progress = progress | {"augmentation": {"p": 0.0, "signs": [0.0, 0.0], "capped_since_nimg": None}}
+    return progress
 
 
 def _check_room(folder: Path, needed: int) -> None:

@@ -6,28 +6,38 @@ and everything is drawn for the whole batch, so N processes see the rows that on
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from capriccio.config import GeneratorConfig
+from capriccio.augmentation.parameters import draw
+from capriccio.augmentation.pipeline import Augmentation, plan
+from capriccio.augmentation.pipes import transformations
+from capriccio.config import AugmentConfig, GeneratorConfig
+from capriccio.latent.streams import stream
 from capriccio.training.losses import Latents
 
 PhaseName = Literal["Gmain", "Greg", "Dmain", "Dreg"]
+Occasion = PhaseName | Literal["overfitting"]
+"""What random numbers are drawn for: a phase, or measuring overfitting at the end of a tick."""
+PictureKind = Literal["fakes", "reals"]
 
 
 class Draws(Protocol):
     """The random numbers of one iteration, for this process."""
 
-    def latents(self, phase: PhaseName, round_index: int, count: int) -> Latents:
+    def latents(self, occasion: Occasion, round_index: int, count: int) -> Latents:
         """Return ``count`` latents of one round."""
         ...
 
     def pl_noise(self, round_index: int, count: int) -> Tensor:
         """Return standard normal images for the path lengths of one round, [count, C, H, W]."""
+        ...
+
+    def augmentation(self, occasion: Occasion, kind: PictureKind, round_index: int, count: int) -> Augmentation | None:
+        """Return what happens to ``count`` pictures of one round before the discriminator sees them; None = nothing."""
         ...
 
 
@@ -37,12 +47,6 @@ class LabelSource(Protocol):
     def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
         """Return [count, c_dim], or None when unconditional."""
         ...
-
-
-def stream(seed: int, *words: int | str) -> torch.Generator:
-    """Return a generator on the CPU whose numbers depend on ``seed`` and ``words`` only."""
-    digest = hashlib.blake2b(repr((seed, *words)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,21 @@ class SeededDraws:
     seed: int
     salt: int
     """Changed when a run is taken back after it diverged."""
+    augment: AugmentConfig
+    augment_p: float
+    """Probability of every augmentation now, before its multiplier."""
+    fixed_shape: bool
+    """Whether sizes of tensors must not depend on what was drawn, for compiled phases."""
     nimg: int
     rank: int
     num_processes: int
     device: torch.device
 
-    def latents(self, phase: PhaseName, round_index: int, count: int) -> Latents:
+    def latents(self, occasion: Occasion, round_index: int, count: int) -> Latents:
         """Return latents of one round: see :class:`Draws`."""
         config = self.config
         count *= self.num_processes
-        rng = stream(self.seed, self.salt, self.nimg, phase, round_index)
+        rng = stream(self.seed, self.salt, self.nimg, occasion, round_index)
         z = torch.randn(count, config.z_dim, generator=rng)
         z_mix = torch.randn(count, config.z_dim, generator=rng)
         mixed = float(torch.rand((), generator=rng)) < self.mixing_prob
@@ -87,6 +96,17 @@ class SeededDraws:
         rng = stream(self.seed, self.salt, self.nimg, "pl_noise", round_index)
         size = (count * self.num_processes, shape.channels, shape.height, shape.width)
         return self._mine(torch.randn(size, generator=rng))
+
+    def augmentation(self, occasion: Occasion, kind: PictureKind, round_index: int, count: int) -> Augmentation | None:
+        """Return augmentations of one round: see :class:`Draws`."""
+        if self.augment.mode == "none":
+            return None
+        shape = self.config.shape
+        size = (shape.channels, shape.height, shape.width)
+        rng = stream(self.seed, self.salt, self.nimg, occasion, "augmentation", kind, round_index)
+        parameters = draw(transformations(self.augment), self.augment_p, count * self.num_processes, size, rng)
+        rows = slice(self.rank, None, self.num_processes)
+        return plan(parameters, size, rows=rows, device=self.device, fixed_shape=self.fixed_shape)
 
     def _mine(self, whole: Tensor) -> Tensor:
         return whole[self.rank :: self.num_processes].to(self.device, non_blocking=True)

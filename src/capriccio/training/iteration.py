@@ -105,7 +105,7 @@ class Trainer:
         generator_rounds = partial(self._generator_main, state, draws)
         path_length_rounds = partial(self._path_length, state, draws)
         discriminator_rounds = partial(self._discriminator_main, state, batch, draws)
-        r1_rounds = partial(self._r1, state, batch)
+        r1_rounds = partial(self._r1, state, batch, draws)
         _set_learning_rates(state, config)
 
         main: list[RoundFunction] = [generator_rounds]
@@ -126,13 +126,19 @@ class Trainer:
         update_ema(state.generator_ema, state.generator, beta)
         state.nimg += config.batch
         state.iteration += 1
+        ada = state.augmentation
+        if ada.is_adaptive and state.iteration % config.augment.interval == 0:
+            ada.adjust(self.processes.sum(ada.signs), batch=config.batch, nimg=state.nimg)
         return size
 
     # ---- the rounds of each phase
 
     def _generator_main(self, state: TrainingState, draws: Draws, this: Round) -> None:
         output = self.phases.generator_main(
-            state.generator, state.discriminator, draws.latents("Gmain", this.index, this.size)
+            state.generator,
+            state.discriminator,
+            draws.latents("Gmain", this.index, this.size),
+            draws.augmentation("Gmain", "fakes", this.index, this.size),
         )
         self._backward(output, this)
         self._track(state, output.w_mean, is_discriminator_pass=False)
@@ -162,15 +168,27 @@ class Trainer:
 
     def _discriminator_main(self, state: TrainingState, batch: Batch, draws: Draws, this: Round) -> None:
         reals, labels = batch.part(this)
-        latents = draws.latents("Dmain", this.index, this.size)
-        output = self.phases.discriminator_main(state.generator, state.discriminator, latents, reals, labels)
+        output = self.phases.discriminator_main(
+            state.generator,
+            state.discriminator,
+            draws.latents("Dmain", this.index, this.size),
+            reals,
+            labels,
+            draws.augmentation("Dmain", "fakes", this.index, this.size),
+            draws.augmentation("Dmain", "reals", this.index, this.size),
+        )
         self._backward(output, this)
+        state.augmentation.note(output.statistics["Loss/signs/real"])
         self._track(state, output.w_mean, is_discriminator_pass=True)
 
-    def _r1(self, state: TrainingState, batch: Batch, this: Round) -> None:
+    def _r1(self, state: TrainingState, batch: Batch, draws: Draws, this: Round) -> None:
         reals, labels = batch.part(this)
-        output = self.phases.r1_penalty(state.discriminator, reals, labels, gamma=self.config.loss.r1_gamma)
+        augmentation = draws.augmentation("Dreg", "reals", this.index, this.size)
+        output = self.phases.r1_penalty(
+            state.discriminator, reals, labels, augmentation, gamma=self.config.loss.r1_gamma
+        )
         self._backward(output, this)
+        state.augmentation.note(output.statistics["Loss/signs/real"])
 
     # ---- what all phases share
 
@@ -223,8 +241,8 @@ class Trainer:
         gain: int,
     ) -> int:
         """Run all rounds; when memory does not suffice, begin the phase again with rounds of half the size."""
-        running_means = (state.pl_mean, state.generator.w_avg)
-        before = [mean.clone() for mean in running_means]
+        gathered = (state.pl_mean, state.generator.w_avg, state.augmentation.signs)
+        before = [values.clone() for values in gathered]
         while True:
             for p in parameters:
                 p.grad = None
@@ -245,8 +263,8 @@ class Trainer:
                 return size
             size = largest_divisor(size, size // 2)
             # The rounds that did fit must leave no trace: they are run again.
-            for mean, value in zip(running_means, before, strict=True):
-                mean.copy_(value)
+            for values, value in zip(gathered, before, strict=True):
+                values.copy_(value)
             self.statistics.forget_phase()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from capriccio.augmentation.pipes import describe
 from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit
 from capriccio.errors import ConfigError, DivergedError, Interrupted, RunError, StorageError, WorkerError
 from capriccio.networks.layers import largest_divisor
-from capriccio.presets import with_fp16_clamp, with_shape, without_ema_rampup
+from capriccio.presets import for_transfer, with_fp16_clamp, with_shape
 from capriccio.runtime import (
     ChosenPrecision,
     Processes,
@@ -30,7 +32,8 @@ from capriccio.training.checkpoint import load_newest, remove_old, save_checkpoi
 from capriccio.training.draws import SeededDraws
 from capriccio.training.feed import Feed, open_data
 from capriccio.training.iteration import Phases, Trainer, compiled_phases
-from capriccio.training.report import RunLog, Statistics, duration, memory_use
+from capriccio.training.overfitting import Overfitting, measure_overfitting
+from capriccio.training.report import RunLog, Statistics, duration, memory_use, moments
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.samples import SampleSheet, save_reals
 from capriccio.training.state import TrainingState, new_state
@@ -93,7 +96,7 @@ def train(
         if precision.dtype is torch.float16:
             config = with_fp16_clamp(config)
         if init_from is not None:
-            config = without_ema_rampup(config)
+            config = for_transfer(config)
         folder = RunFolder(Path(run_dir))
         if processes.is_main:
             folder.open(config, resume=resume)
@@ -222,7 +225,7 @@ class _Run:
                 + (f"; {torch.get_num_threads()} threads" if self.device.type == "cpu" else "")
                 + ("; compiled" if config.compile else "")
                 + ".",
-                "Augmentation: none.",
+                f"Augmentation: {describe(config.augment, config.generator.shape.channels)}.",
                 f"Aim: {config.total_kimg:g} kimg in batches of {config.batch}, R1 gamma {config.loss.r1_gamma:g}.",
             ]
         )
@@ -283,21 +286,26 @@ class _Run:
         self.log.say(f"Done: {self.state.nimg / 1000:g} kimg.")
         return last
 
-    def _iterate(self) -> None:
-        draws = SeededDraws(
+    def _draws(self) -> SeededDraws:
+        return SeededDraws(
             config=self.config.generator,
             noise_shapes=tuple(self.state.generator.synthesis.noise_shapes()),
             labels=self.feed,
             mixing_prob=self.config.loss.mixing_prob,
             seed=self.config.seed,
             salt=self.state.salt,
+            augment=self.config.augment,
+            augment_p=self.state.augmentation.p,
+            fixed_shape=self.config.compile,
             nimg=self.state.nimg,
             rank=self.processes.rank,
             num_processes=self.processes.world_size,
             device=self.device,
         )
+
+    def _iterate(self) -> None:
         started = time.monotonic()
-        size = self.trainer.run(self.state, self.feed.next(), draws, round_size=self.round_size)
+        size = self.trainer.run(self.state, self.feed.next(), self._draws(), round_size=self.round_size)
         if size < self.round_size:
             self.log.say(f"Out of memory: rounds of {size} instead of {self.round_size} pictures from now on.")
             self.round_size = size
@@ -316,7 +324,12 @@ class _Run:
         rate = images / seconds
         epochs = state.nimg / self.data.train.num_pictures
         left = (config.total_kimg * 1000 - state.nimg) / rate
+        overfitting = self._overfitting()
+        r_v = math.nan if overfitting is None else overfitting.r_v
         values: dict[str, Any] = self.statistics.take(self.processes)
+        if overfitting is not None:
+            values["Loss/scores/heldout"] = moments(overfitting.heldout)
+            values["Loss/signs/heldout"] = moments(overfitting.heldout.sign())
         values |= {
             name: {"num": 1, "mean": value, "std": 0.0}
             for name, value in {
@@ -324,6 +337,10 @@ class _Run:
                 "Progress/kimg": state.nimg / 1000,
                 "Progress/epochs": epochs,
                 "Progress/pl_mean": float(state.pl_mean),
+                "Progress/augment": state.augmentation.p,
+                "Progress/augment_capped_kimg": state.augmentation.capped_nimg(state.nimg) / 1000,
+                "Progress/r_t": values["Loss/signs/real"]["mean"] if "Loss/signs/real" in values else math.nan,
+                "Progress/r_v": r_v,
                 "Timing/sec_per_tick": seconds,
                 "Timing/sec_per_kimg": 1000 / rate,
                 "Timing/images_per_sec": rate,
@@ -341,14 +358,33 @@ class _Run:
         self.log.say(
             f"tick {clock.tick:<5d} kimg {state.nimg / 1000:<9.1f} {rate:7.1f} img/s  epoch {epochs:<7.2f} "
             f"G {mean('Loss/G/loss')}  D {mean('Loss/D/loss')}  r_t {mean('Loss/signs/real')}  "
+            + (f"r_v {r_v:.3f}  " if math.isfinite(r_v) else "")
+            + (f"p {state.augmentation.p:.3f}  " if config.augment.mode == "ada" else "")
+            +
             f"R1 {mean('Loss/r1_penalty')}  pl {float(state.pl_mean):.3f}  "
             f"time {duration(state.seconds)}  left {duration(left)}"
         )
         if skipped := values["Numerics/skipped_steps"]["mean"]:
             self.log.say(f"{skipped:g} steps were skipped in this tick: a loss was not finite.")
+        self._warn_of_saturation()
         clock.tick += 1
         clock.tick_start_nimg = clock.told_nimg = state.nimg
         clock.told_time = now
+
+    def _overfitting(self) -> Overfitting | None:
+        """Return how held-out pictures fare; None where nothing is held out, and on all processes but the main one."""
+        if not self.processes.is_main:
+            return None
+        draws = replace(self._draws(), rank=0, num_processes=1)
+        return measure_overfitting(self.state, self.data, draws, self.round_size)
+
+    def _warn_of_saturation(self) -> None:
+        if self.state.augmentation.saturates_between(self.clock.tick_start_nimg, self.state.nimg):
+            self.log.say(
+                f"Warning: augmentation stands at its cap, p = {self.config.augment.cap:g}, and the discriminator "
+                "still overfits: there are too few pictures for this length of training. More pictures help, or a "
+                "network to start from (--init-from); the best snapshot may be an earlier one."
+            )
 
     # ---- saving
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from capriccio.augmentation.pipeline import Augmentation, augment
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 from capriccio.networks.synthesis import NoiseInput
@@ -54,17 +55,25 @@ def styles(generator: Generator, latents: Latents) -> tuple[Tensor, Tensor]:
     return ws, w.detach().mean(dim=0)
 
 
-def generator_main(generator: Generator, discriminator: Discriminator, latents: Latents) -> PhaseOutput:
+def generator_main(
+    generator: Generator, discriminator: Discriminator, latents: Latents, augmentation: Augmentation | None = None
+) -> PhaseOutput:
     """Non-saturating logistic loss, mean softplus(−s_fake)."""
     ws, w_mean = styles(generator, latents)
-    logits = discriminator(generator.synthesis(ws, latents.noise), latents.c)
+    logits = discriminator(augment(generator.synthesis(ws, latents.noise), augmentation), latents.c)
     losses = F.softplus(-logits)
     statistics = _logit_statistics("fake", logits) | {"Loss/G/loss": losses.detach()}
     return PhaseOutput(losses.mean(), statistics, w_mean)
 
 
 def discriminator_main(
-    generator: Generator, discriminator: Discriminator, latents: Latents, reals: Tensor, real_c: Tensor | None
+    generator: Generator,
+    discriminator: Discriminator,
+    latents: Latents,
+    reals: Tensor,
+    real_c: Tensor | None,
+    fake_augmentation: Augmentation | None = None,
+    real_augmentation: Augmentation | None = None,
 ) -> PhaseOutput:
     """Logistic loss, mean softplus(s_fake) + mean softplus(−s_real), fakes and reals in one batch.
 
@@ -72,7 +81,8 @@ def discriminator_main(
     """
     with torch.no_grad():
         ws, w_mean = styles(generator, latents)
-        fakes = generator.synthesis(ws, latents.noise)
+        fakes = augment(generator.synthesis(ws, latents.noise), fake_augmentation)
+        reals = augment(reals, real_augmentation)
     c = None if real_c is None or latents.c is None else torch.cat([latents.c, real_c])
     logits = discriminator(torch.cat([fakes, reals]), c, num_sets=2)
     fake_logits, real_logits = logits.chunk(2)
@@ -81,11 +91,21 @@ def discriminator_main(
     return PhaseOutput(losses.mean(), statistics | {"Loss/D/loss": losses.detach()}, w_mean)
 
 
-def r1_penalty(discriminator: Discriminator, reals: Tensor, real_c: Tensor | None, *, gamma: float) -> PhaseOutput:
-    """R1: gamma/2 times the squared gradient of the logits at real images, mean over the batch."""
+def r1_penalty(
+    discriminator: Discriminator,
+    reals: Tensor,
+    real_c: Tensor | None,
+    augmentation: Augmentation | None = None,
+    *,
+    gamma: float,
+) -> PhaseOutput:
+    """R1: gamma/2 times the squared gradient of the logits at real images, mean over the batch.
+
+    The gradient is taken at the images before they are augmented: it flows back through the augmentation.
+    """
 
     def score(images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = discriminator(images, real_c)
+        logits = discriminator(augment(images, augmentation), real_c)
         return logits.sum(), logits
 
     gradients, logits = torch.func.grad(score, has_aux=True)(reals)

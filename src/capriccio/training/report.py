@@ -120,6 +120,12 @@ class Statistics:
         return result
 
 
+def moments(values: Tensor) -> dict[str, float]:
+    """Return mean, std and count of ``values``, as :meth:`Statistics.take` does."""
+    v = values.double()
+    return {"num": v.numel(), "mean": float(v.mean()), "std": float(v.std(correction=0))}
+
+
 class EventWriter(Protocol):
     """The part of TensorBoard's writer that is used."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from capriccio.augmentation.controller import AdaController
 from capriccio.config import RunConfig
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
@@ -25,6 +26,8 @@ class TrainingState:
     discriminator_optimizer: torch.optim.Adam
     pl_mean: Tensor
     """Running mean of path lengths, scalar."""
+    augmentation: AdaController
+    """How strongly pictures are augmented."""
     nimg: int = 0
     """Images shown to the discriminator."""
     iteration: int = 0
@@ -80,5 +83,6 @@ def assemble(
         generator_optimizer=generator_optimizer,
         discriminator_optimizer=discriminator_optimizer,
         pl_mean=torch.zeros((), device=device),
+        augmentation=AdaController(config.augment, device),
         frozen=frozen,
     )

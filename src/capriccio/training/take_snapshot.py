@@ -28,6 +28,7 @@ def take_snapshot(
     facts = SnapshotFacts(
         nimg=state.nimg,
         pl_mean=float(state.pl_mean),
+        augment_p=state.augmentation.p,
         data=card.to_dict(),
         w_statistics=w_statistics(state.generator_ema) if not config.generator.c_dim else {},
         licence=weights_licence(card),

@@ -16,7 +16,8 @@ from capriccio.training.state import TrainingState
 
 
 def continue_from_snapshot(path: Path, state: TrainingState) -> list[str]:
-    """Go on with the run that wrote a snapshot: its networks, its count of images, its path-length mean.
+    """Go on with the run that wrote a snapshot: its networks, its count of images, its path-length mean, its
+    strength of augmentation.
 
     What did not travel: the optimisers' moments (learning rates ramp up instead), the raw generator (the average takes
     its place) and the position in the data order (a new one begins).
@@ -39,6 +40,7 @@ def continue_from_snapshot(path: Path, state: TrainingState) -> list[str]:
     state.discriminator.load_state_dict(snapshot.discriminator.state_dict())
     state.nimg = state.warm_start_nimg = snapshot.facts.nimg
     state.pl_mean.fill_(snapshot.facts.pl_mean)
+    state.augmentation.adapted_p = min(snapshot.facts.augment_p, state.augmentation.config.cap)
     return [
         f"Continued from {path.name} at {state.nimg / 1000:.1f} kimg; "
         "learning rates ramp up while Adam's moments gather anew."
