@@ -136,7 +136,7 @@ def test_photographs_become_an_archive_and_what_was_left_out_is_listed(cli, tmp_
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        ([], "SRC is missing: capriccio dataset build SRC DEST --size S"),
+        ([], "SRC is missing: capriccio dataset build SRC... DEST --size S"),
         (["{}/none", "x.zip", "--size", "32"], "SRC: there is no file or folder"),
         (["{}", "x.zip"], "--size is missing"),
         (["{}", "x.zip", "--size", "0.5"], "--size: a size is S or HxW"),

@@ -30,7 +30,9 @@ class Command:
 
 COMMANDS = {
     "demo": Command("capriccio.cli.demo", "a tour of everything on embedded data, ending in one HTML report"),
-    "dataset build": Command("capriccio.cli.dataset_build", "photographs of any size to a training archive"),
+    "dataset build": Command("capriccio.cli.dataset_build", "pictures of any kind and size to a training archive"),
+    "dataset add": Command("capriccio.cli.dataset_add", "new pictures into an archive that a run may be using"),
+    "dataset inspect": Command("capriccio.cli.dataset_inspect", "what is in an archive, and whether it is sound"),
     "dataset synth": Command("capriccio.cli.dataset_synth", "painted landscapes, free of anybody's rights"),
     "train": Command("capriccio.cli.train", "train a network on a folder or archive of pictures"),
     "generate": Command("capriccio.cli.generate", "paint pictures from seeds"),

@@ -8,11 +8,11 @@ pictures were given out; from that a lane reads the same chunk again, even if a 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYetError
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -212,14 +212,13 @@ class _ShardFailedError(Exception):
 
 def _samples(address: str, skip: int, say: Say) -> Iterator[Sample]:
     """Yield the samples of a shard from ``skip`` on; say each time that it has to be opened again."""
-    pause = threading.Event()  # never set: waits, and is interrupted by the end of the process
 
-    def wait(seconds: float) -> None:
+    def hold_on(seconds: float) -> None:
         say(f"Shard '{address}' broke off; it is opened again in {seconds:g} s.")
-        pause.wait(seconds)
+        time.sleep(seconds)
 
     try:
-        yield from read_shard(address, skip=skip, tries=TRIES, wait_seconds=WAIT_SECONDS, sleep=wait)
+        yield from read_shard(address, skip=skip, tries=TRIES, wait_seconds=WAIT_SECONDS, sleep=hold_on)
     except DatasetError as error:
         raise _ShardFailedError(str(error).rstrip(".")) from error
 
@@ -232,15 +231,25 @@ class LaneStream:
         self._make_lane = make_lane
         self._say = say
         self._chunk: Chunk | None = None
-        self._begin(Cursor(), (), 0)
+        """The chunk that is given out; None while the first one is still read."""
+        self._asked = Cursor(), tuple[int, ...]()
+        """Where the first chunk begins, and the samples it had from each shard if it was read before."""
+        self._given_out = 0
+        self._lane = make_lane()
+        self._coming: Future[Chunk] | None = None
+
+    def start(self) -> None:
+        """Begin to read, so that several lanes can read their first chunks at the same time."""
+        if self._coming is None:
+            self._coming = in_background(partial(self._lane.read, *self._asked))
 
     def next(self) -> Picture:
         """Return the next picture. Raises: as :meth:`Lane.read`."""
         while self._chunk is None or self._given_out >= len(self._chunk.pictures):
-            fresh = self._chunk is not None
+            if self._chunk is not None:
+                self._given_out = 0
             self._chunk = self._awaited()
-            self._given_out = 0 if fresh else self._given_out
-            self._coming = in_background(lambda lane=self._lane, start=self._chunk.end: lane.read(start))
+            self._coming = in_background(partial(self._lane.read, self._chunk.end))
         picture = self._chunk.pictures[self._given_out]
         self._given_out += 1
         return picture
@@ -256,9 +265,10 @@ class LaneStream:
 
     def go_to(self, position: Sequence[int]) -> None:
         """Go on from :meth:`position`."""
-        epoch, turn, sample, given_out, *reads = position
-        self._chunk = None
-        self._begin(Cursor(epoch, turn, sample), tuple(reads), given_out)
+        epoch, turn, sample, self._given_out, *reads = position
+        self._chunk, self._asked = None, (Cursor(epoch, turn, sample), tuple(reads))
+        # A chunk that is still being read in the background has the old lane to itself.
+        self._lane, self._coming = self._make_lane(), None
 
     @property
     def _start(self) -> Cursor:
@@ -268,20 +278,14 @@ class LaneStream:
     def _reads(self) -> tuple[int, ...]:
         return self._asked[1] if self._chunk is None else self._chunk.reads
 
-    def _begin(self, start: Cursor, reads: tuple[int, ...], given_out: int) -> None:
-        self._asked = (start, reads)
-        self._given_out = given_out
-        # A chunk that is still being read in the background has the old lane to itself.
-        self._lane = self._make_lane()
-        self._coming = in_background(lambda lane=self._lane: lane.read(start, reads))
-
     def _awaited(self) -> Chunk:
+        self.start()
+        assert self._coming is not None
         waited = 0.0
-        while True:
-            with suppress(NotYetError):
-                return self._coming.result(timeout=PATIENCE_SECONDS)
+        while not wait([self._coming], timeout=PATIENCE_SECONDS).done:
             waited += PATIENCE_SECONDS
             self._say(f"Training waits for shard '{self._lane.address}', {waited:.0f} s until now.")
+        return self._coming.result()
 
 
 def in_background(job: Callable[[], Chunk]) -> Future[Chunk]:

@@ -80,7 +80,7 @@ def build_dataset(
     _check_name(dest)
     if dest.exists() and not force:
         raise DatasetError(
-            f"'{dest}' exists and is not overwritten; force replaces it, `capriccio dataset add` lets it grow."
+            f"'{dest}' exists and is not overwritten; --force replaces it, `capriccio dataset add` lets it grow."
         )
     shape = ImageShape(channels=recipe.channels, height=size[0], width=size[1])
     recipe.check_size(size)
@@ -358,7 +358,7 @@ def _label_source(labels: str | Path) -> LabelSource:
         return FolderLabels()
     path = Path(labels)
     if path.suffix.lower() not in (".csv", ".json") or not path.exists():
-        raise DatasetError(f"labels must be auto, folders, none, or a CSV or JSON file that exists, got '{labels}'.")
+        raise DatasetError(f"--labels must be auto, folders, none, or a CSV or JSON file that exists, got '{labels}'.")
     return read_label_file(path)
 
 
@@ -369,7 +369,7 @@ def _label_source_like(index: Mapping[str, Any], labels: str | Path | None, dest
         raise DatasetError(f"'{dest}' has labels from a file; give those of the new pictures, too (--labels FILE).")
     rule = _label_source(kind if labels is None else labels)
     if has_labels and rule.kind == "none":
-        raise DatasetError(f"'{dest}' has labels, so new pictures need them, too; labels 'none' contradicts that.")
+        raise DatasetError(f"'{dest}' has labels, so new pictures need them, too; --labels none contradicts that.")
     if not has_labels and rule.kind in ("folders", "file"):
         raise DatasetError(f"'{dest}' has no labels, so new pictures can have none; build it anew with labels.")
     if rule.kind == "auto":

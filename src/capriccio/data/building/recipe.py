@@ -61,26 +61,26 @@ class Recipe:
             value = getattr(self, name)
             if (words := get_args(kind)) and all(isinstance(word, str) for word in words) and value not in words:
                 choice = ", ".join(words)
-                raise ConfigError(f"{name} must be one of {choice}, got '{value}'.{nearest(str(value), words)}")
+                raise ConfigError(f"--{name} must be one of {choice}, got '{value}'.{nearest(str(value), words)}")
         if self.channels not in MODES:
-            raise ConfigError(f"channels must be 1 (grey), 3 (RGB) or 4 (RGBA), got {self.channels}.")
+            raise ConfigError(f"--channels must be 1 (grey), 3 (RGB) or 4 (RGBA), got {self.channels}.")
         if self.crops < 1:
-            raise ConfigError(f"crops must be at least 1, got {self.crops}.")
+            raise ConfigError(f"--crops must be at least 1, got {self.crops}.")
         if self.crops > 1 and self.crop != "random":
-            raise ConfigError(f"crops {self.crops} contradicts crop '{self.crop}', which has one window; take random.")
+            raise ConfigError(f"--crops {self.crops} contradicts --crop {self.crop}, which takes one; take random.")
         if self.channels != 3 and self.image_format == "webp":
-            raise ConfigError(f"format webp keeps neither grey nor RGBA as it is (channels {self.channels}); take png.")
+            raise ConfigError("--format webp keeps neither grey nor RGBA as they are; take png.")
         if self.channels == 4 and self.image_format == "jpeg":
-            raise ConfigError("format jpeg cannot hold RGBA; take png.")
+            raise ConfigError("--format jpeg cannot hold RGBA; take png.")
         if not all(0 <= level <= 255 for level in self.background) or len(self.background) != 3:
-            raise ConfigError(f"background must be three numbers in 0..255, got {self.background}.")
+            raise ConfigError(f"--background must be three numbers in 0..255, got {self.background}.")
         if not 1 <= self.max_enlarge <= 8:
-            raise ConfigError(f"max_enlarge must lie in 1..8, got {self.max_enlarge:g}.")
+            raise ConfigError(f"--max-enlarge must lie in 1..8, got {self.max_enlarge:g}.")
         if self.max_aspect is not None and self.max_aspect < 1:
-            raise ConfigError(f"max_aspect is longer over shorter side, at least 1, got {self.max_aspect:g}.")
+            raise ConfigError(f"--max-aspect is longer over shorter side, at least 1, got {self.max_aspect:g}.")
         if not 0 <= self.duplicate_distance <= MAX_DUPLICATE_DISTANCE:
             most, got = MAX_DUPLICATE_DISTANCE, self.duplicate_distance
-            raise ConfigError(f"duplicate_distance must lie in 0..{most}, got {got}.")
+            raise ConfigError(f"--duplicate-distance must lie in 0..{most}, got {got}.")
 
     @property
     def mode(self) -> str:
@@ -97,7 +97,7 @@ class Recipe:
         aspect = max(size) / min(size)
         if self.max_aspect is not None and self.max_aspect < aspect:
             raise ConfigError(
-                f"max_aspect {self.max_aspect:g} contradicts the size {size[0]}×{size[1]}, "
+                f"--max-aspect {self.max_aspect:g} contradicts the size {size[0]}×{size[1]}, "
                 f"whose own aspect is {aspect:g}."
             )
 
