@@ -135,7 +135,7 @@ def lpips_distance(net: str) -> tuple[Tensor, Tensor]:
     }
     trunk = (VggTrunk if net == "vgg" else SqueezeNetTrunk)(LoadedWeights(layers, "random"))
     path = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
-    heads = LoadedWeights(torch.load(path, weights_only=True), "published")
+    heads = LoadedWeights(torch.load(path, weights_only=True, map_location="cpu"), "published")
     mine = Lpips(trunk, heads, NetworkCard(name=net, weights="", preprocessing=""))
     a, b = torch.rand(2, 3, 3, 64, 96) * 2 - 1
     return distances(mine, a, b), other(a, b).flatten()

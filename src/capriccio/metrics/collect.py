@@ -17,7 +17,7 @@ from torch import Tensor
 from capriccio.data.cache import cache_folder
 from capriccio.durable import replacing
 from capriccio.errors import JobError, StorageError
-from capriccio.metrics.moments import Moments
+from capriccio.metrics.moments import Moments, MomentSums
 from capriccio.metrics.pictures import BLOCK, PictureSource, Reals, num_blocks
 from capriccio.perception.inception import InceptionFeatures
 from capriccio.perception.protocols import FeatureNetwork
@@ -101,7 +101,7 @@ class _Gathering:
         self._network = network
         self._wanted = wanted
         d = network.num_features
-        self._moments = {n: Moments.zero(d) for n in wanted.moments}
+        self._sums = {n: MomentSums(d) for n in wanted.moments}
         self._features = torch.zeros(wanted.rows, d)
         self._probabilities: Tensor | None = None
 
@@ -119,16 +119,17 @@ class _Gathering:
         features = found.float().cpu()
         if not bool(torch.isfinite(features).all()):
             raise JobError(f"'{self._network.card.name}' gives features that are not finite; its weights are damaged.")
-        for n, moments in self._moments.items():
+        for n, sums in self._sums.items():
             if start < n:
-                self._moments[n] = moments + Moments.of(features[: n - start])
+                sums.add(features[: n - start])
         rows = features[: max(self._wanted.rows - start, 0)]
         self._features[start : start + len(rows)] = rows
 
     def over(self, processes: Processes) -> Collected:
         """Return the sums over all processes; each has zeros where another looked."""
         moments = {}
-        for n, m in sorted(self._moments.items()):
+        for n, sums in sorted(self._sums.items()):
+            m = sums.moments()
             total, products = processes.sum(m.total), processes.sum(m.products)
             moments[n] = Moments(int(processes.sum(torch.tensor(m.count))), total, products)
         probabilities = self._probabilities

@@ -22,18 +22,10 @@ class Moments:
     """Σ f fᵀ, float64 [d, d]."""
 
     @classmethod
-    def zero(cls, num_features: int) -> Moments:
-        """Return the sums over no vectors."""
-        return cls(0, torch.zeros(num_features, dtype=torch.float64), torch.zeros((num_features,) * 2).double())
-
-    @classmethod
     def of(cls, features: Tensor) -> Moments:
         """Return the sums over ``features`` [n, d]."""
         f = features.double().cpu()
         return cls(len(f), f.sum(dim=0), f.T @ f)
-
-    def __add__(self, other: Moments) -> Moments:
-        return Moments(self.count + other.count, self.total + other.total, self.products + other.products)
 
     @property
     def mean(self) -> Tensor:
@@ -44,6 +36,38 @@ class Moments:
     def covariance(self) -> Tensor:
         """Covariance, divided by the count (biased), [d, d], as the field's PyTorch programs have it."""
         return self.products / self.count - torch.outer(self.mean, self.mean)
+
+
+class MomentSums:
+    """Takes in features part by part; memory does not grow with their number."""
+
+    PART = 1024
+    """Vectors multiplied at once: a product of few rows would spend its time on the d×d sums."""
+
+    def __init__(self, num_features: int) -> None:
+        self._count = 0
+        self._total = torch.zeros(num_features, dtype=torch.float64)
+        self._products = torch.zeros(num_features, num_features, dtype=torch.float64)
+        self._waiting: list[Tensor] = []
+
+    def add(self, features: Tensor) -> None:
+        """Take in ``features`` [n, d]."""
+        self._waiting.append(features)
+        if sum(map(len, self._waiting)) >= self.PART:
+            self._flush()
+
+    def moments(self) -> Moments:
+        """Return the sums over everything taken in."""
+        self._flush()
+        return Moments(self._count, self._total, self._products)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            f = torch.cat(self._waiting).double().cpu()
+            self._waiting.clear()
+            self._count += len(f)
+            self._total += f.sum(dim=0)
+            self._products.addmm_(f.T, f)
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
