@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
 
 def split_paths(asked: Namespace, usage: str) -> tuple[list[str], Path]:
     """Return sources and destination. Raises: UsageError if one is missing or a source is not there."""
-    paths = [str(path) for path in asked.PATHS or []]
+    paths = [str(path) for path in asked.get("PATHS") or []]
     if len(paths) < 2:
         raise UsageError(f"{'DEST' if paths else 'SRC'} is missing: {usage}")
     for source in paths[:-1]:

@@ -29,7 +29,9 @@ _SIDES = (64, 128, 256, 512, 1024, 2048, 4096)
 def save_report_page(report: BuildReport, path: Path) -> None:
     """Write the page; pictures are taken from the archive. Raises: StorageError if it cannot be written."""
     files = ZipFiles(report.dest)
-    sources = {str(line.get("source")): line["name"] for line in read_index(files)["pictures"]}
+    lines = read_index(files)["pictures"]
+    origins = {line["name"]: str(line.get("source", line["name"])) for line in lines}
+    sources = {origin: name for name, origin in origins.items()}
     parts = [
         table(("files", "became"), [(number, status) for status, number in report.counts.items()]),
         table(("kept files", "in which was noticed"), [(number, flaw) for flaw, number in report.flaws.items()]),
@@ -39,7 +41,7 @@ def save_report_page(report: BuildReport, path: Path) -> None:
         section("Shorter side of the originals, pixels", bars(_sides(report.entries))),
         section(
             "In the archive",
-            sheet(Figure((small(files.read(name)),), name) for name in evenly(files.names, _KEPT_SHOWN)),
+            sheet(Figure((small(files.read(name)),), origins[name]) for name in evenly(files.names, _KEPT_SHOWN)),
         ),
         *_examples(report, files, sources),
         section("Every file that was left out or noticed", _rows(report.entries)),
