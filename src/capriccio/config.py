@@ -229,7 +229,8 @@ class DataConfig:
     """The pictures a run learns from."""
 
     path: str = ""
-    """Archive (.zip), or folder of pictures. A folder of odd photographs is built into the cache first."""
+    """Archive (.zip), or folder of pictures. A folder of odd photographs is built into the cache first. Tar shards,
+    such as https://host/set-{000..127}.tar, are streamed."""
     labels: bool = False
     """Train conditionally on the labels of the data set."""
     mirror: bool = False
@@ -238,14 +239,18 @@ class DataConfig:
     """Train on this many randomly chosen pictures; null = all."""
     holdout: int | None = None
     """Pictures set aside before anything is learnt; null = 5 %, at most 1,000."""
-    cache: Literal["auto", "none", "raw", "device"] = "auto"
-    """none: decode each time; raw: memory-mapped bytes; device: all pictures in device memory; auto: choose."""
+    cache: Literal["auto", "none", "raw", "device", "stream"] = "auto"
+    """none: decode each time; raw: memory-mapped bytes; device: all pictures in device memory; stream: straight from
+    tar shards, also behind addresses; auto: choose."""
+    shuffle_buffer: int = 1024
+    """Pictures that are shuffled together when streaming; as many again are read ahead."""
 
     def __post_init__(self) -> None:
         _check(
             "data",
             (self.subset is None or self.subset >= 1, f"subset must be at least 1 or null, got {self.subset}"),
             (self.holdout is None or self.holdout >= 0, f"holdout must be at least 0 or null, got {self.holdout}"),
+            (self.shuffle_buffer >= 1, f"shuffle_buffer must be at least 1, got {self.shuffle_buffer}"),
         )
 
 
@@ -464,7 +469,7 @@ class AugmentConfig:
 
     mode: AugmentMode = "none"
     """none: pictures as they are; ada: as strongly as the discriminator's overfitting asks for; fixed: always with
-    probability p; light: always a shift, mild colours and a cutout."""
+    probability p; light: always a shift, mild colours and a cutout. --augment says the same."""
     pipe: PipeName = "bgc"
     """Set of transformations: letters of the paper (blit, geom, color, filter, noise, cutout), or a subject."""
     p: float = 0.2

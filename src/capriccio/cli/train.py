@@ -24,6 +24,7 @@ _ALIASES = {
     "data.mirror": "--mirror",
     "data.subset": "--subset",
     "data.holdout": "--holdout",
+    "data.cache": "--cache",
     "discriminator.freeze_layers": "--freeze-d",
     "saving.snapshot_minutes": "--snapshot-minutes",
 }
@@ -75,6 +76,8 @@ def configure(given: Namespace, *, num_processes: int) -> RunConfig:
 
 def _shape(given: Namespace, settings: Mapping[str, Any]) -> ImageShape:
     """Return the shape asked for by --resolution or --size, else by the settings, else that of the data set."""
+    from capriccio.data.stream import is_streamed
+
     asked = dict(settings.get("generator", {}).get("shape", {}))
     if "resolution" in given and "size" in given:
         raise UsageError("--resolution and --size say the same thing; give one of them.")
@@ -82,6 +85,10 @@ def _shape(given: Namespace, settings: Mapping[str, Any]) -> ImageShape:
         asked["height"] = asked["width"] = given.resolution
     if "size" in given:
         asked["height"], asked["width"] = parse_size(given.size, "--size")
+    if is_streamed(settings["data"]["path"], settings["data"].get("cache", "auto")):
+        if not {"height", "width"} <= asked.keys():
+            raise UsageError("--resolution: say to which size pictures from shards are cut, such as --resolution 64.")
+        asked = {"channels": 3} | asked
     if asked.keys() < {"channels", "height", "width"}:
         from capriccio.data.dataset import peek_shape
 
@@ -100,7 +107,8 @@ def _parser() -> CommandParser:
         "Train a network on a folder or archive of pictures. With --resume the same line can always be given again.",
         "DATA --out RUN [flags]",
     )
-    parser.add_argument("DATA", nargs="?", type=str, default=SUPPRESS, help="Folder or archive (.zip) of pictures.")
+    what = "Folder, archive (.zip) or tar shards of pictures."
+    parser.add_argument("DATA", nargs="?", type=str, default=SUPPRESS, help=what)
     group = parser.add_argument_group("the run")
 
     def flag(name: str, about: str, **how: Any) -> None:

@@ -12,7 +12,7 @@ from capriccio.config import ImageShape
 from capriccio.doctor.finding import Finding
 from capriccio.doctor.learning import REAL_SIGNS
 from capriccio.doctor.record import RunRecord
-from capriccio.doctor.sheets import Pictures, Traits, Variety, read_sheet, traits, variety
+from capriccio.doctor.sheets import Traits, Variety, read_sheet, traits, variety
 
 AUGMENT_P = "Progress/augment"
 """p: probability of each augmentation."""
@@ -157,24 +157,28 @@ def _leaks(real: Traits, fake: Traits) -> list[str]:
 
 
 def _variety_of(path: Path, shape: ImageShape) -> Variety | None:
-    pictures = _pictures_of(path, shape)
-    return None if pictures is None else variety(pictures)
+    return _variety_once(path, shape, _changed(path))
 
 
 def _traits_of(path: Path, shape: ImageShape) -> Traits | None:
-    pictures = _pictures_of(path, shape)
-    return None if pictures is None else traits(pictures)
+    return _traits_once(path, shape, _changed(path))
 
 
-def _pictures_of(path: Path, shape: ImageShape) -> Pictures | None:
+def _changed(path: Path) -> int | None:
+    """Return when a sheet was written: while a run goes on the same sheets are asked for at every tick."""
     try:
-        changed = path.stat().st_mtime_ns
+        return path.stat().st_mtime_ns
     except OSError:
         return None
-    return _read_once(path, shape, changed)
 
 
-@lru_cache(maxsize=2)
-def _read_once(path: Path, shape: ImageShape, changed: int) -> Pictures | None:
-    """Read a sheet; the last two stay in memory, for rules that look at the same ones."""
-    return read_sheet(path, shape)
+@lru_cache(maxsize=4096)
+def _variety_once(path: Path, shape: ImageShape, changed: int | None) -> Variety | None:
+    pictures = None if changed is None else read_sheet(path, shape)
+    return None if pictures is None else variety(pictures)
+
+
+@lru_cache(maxsize=16)
+def _traits_once(path: Path, shape: ImageShape, changed: int | None) -> Traits | None:
+    pictures = None if changed is None else read_sheet(path, shape)
+    return None if pictures is None else traits(pictures)

@@ -35,7 +35,7 @@ class Tick:
         if not isinstance(entry, Mapping):
             return None
         value = entry.get("mean")
-        return float(value) if isinstance(value, int | float) else math.nan
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
 
     def count(self, name: str) -> float:
         """Return how many numbers the mean of ``name`` is of; 0 without any."""

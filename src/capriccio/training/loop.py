@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,9 @@ import torch
 
 from capriccio.augmentation.pipes import describe
 from capriccio.config import RunConfig
-from capriccio.data.dataset import DatasetSplit
+from capriccio.data.dataset import DatasetSplit, ImageDataset
+from capriccio.data.stream import StreamedPictures
+from capriccio.doctor.examination import LiveDoctor
 from capriccio.errors import ConfigError, DivergedError, Interrupted, RunError, StorageError, WorkerError
 from capriccio.networks.layers import largest_divisor
 from capriccio.presets import for_transfer, with_fp16_clamp, with_shape
@@ -162,12 +165,13 @@ class _Run:
         self.signals = signals
         self.origin = origin
         self.state: TrainingState = new_state(config, device)
-        self.feed = Feed(config, data.train, processes, device)
+        self.feed = self._fresh_feed()
         self.memory_limit: int | None = None
         """Pictures per round over all processes that fitted when memory ran out; None = it never did."""
         self.round_size = self._fitting_round_size()
         self.statistics = Statistics(device)
         self.clock = _Clock()
+        self.doctor: LiveDoctor | None = None
         self.trainer = Trainer(config, processes, compiled_phases() if config.compile else Phases(), self.statistics)
         self.sheet = SampleSheet(config.generator, data.train, device)
 
@@ -200,12 +204,13 @@ class _Run:
             if not resumed:
                 save_reals(self.folder.samples / "reals.png", self.data.train)
                 self.sheet.save(self.folder.samples, self.state.generator_ema, self.state.nimg)
+        self._call_doctor()
 
     def _begin(self) -> None:
         """Start at the beginning: from other networks if there are any, else as built."""
         if self.origin.continue_from is not None:
             self._say_all(continue_from_snapshot(self.origin.continue_from, self.state))
-            self.feed = Feed(self.config, self.data.train, self.processes, self.device, from_nimg=self.state.nimg)
+            self.feed = self._fresh_feed(from_nimg=self.state.nimg)
         elif self.origin.init_from is not None:
             self._say_all(init_from_snapshot(self.origin.init_from, self.state))
         self.clock.tick_start_nimg = self.clock.snapshot_nimg = self.state.nimg
@@ -215,7 +220,7 @@ class _Run:
         sizes = [sum(p.numel() for p in n.parameters()) / 1e6 for n in (self.state.generator, self.state.discriminator)]
         self._say_all(
             [
-                f"Data: {train.card.name}, {train.num_pictures:,} pictures {train.shape}"
+                f"Data: {train.card.name}, {_amount(train)} {train.shape}"
                 + (", mirrored" if train.card.mirror else "")
                 + (f", labels of size {train.c_dim}" if train.c_dim else "")
                 + f"; {self.data.heldout.num_pictures:,} held out.",
@@ -262,6 +267,11 @@ class _Run:
             size = largest_divisor(size, self.memory_limit // self.processes.world_size)
         return size
 
+    def _fresh_feed(self, *, from_nimg: int = 0) -> Feed:
+        # Processes without a log have lanes of a stream to report on, too.
+        say = self.log.say if self.processes.is_main else partial(print, file=sys.stderr, flush=True)
+        return Feed(self.config, self.data.train, self.processes, self.device, from_nimg=from_nimg, say=say)
+
     # ---- the loop
 
     def to_the_end(self) -> Path:
@@ -305,7 +315,9 @@ class _Run:
 
     def _iterate(self) -> None:
         started = time.monotonic()
-        size = self.trainer.run(self.state, self.feed.next(), self._draws(), round_size=self.round_size)
+        batch = self.feed.next()
+        self.statistics.add_seconds("data", self.feed.last_wait)
+        size = self.trainer.run(self.state, batch, self._draws(), round_size=self.round_size)
         if size < self.round_size:
             self.log.say(f"Out of memory: rounds of {size} instead of {self.round_size} pictures from now on.")
             self.round_size = size
@@ -322,7 +334,7 @@ class _Run:
         now = time.monotonic()
         images, seconds = state.nimg - clock.told_nimg, max(now - clock.told_time, 1e-9)
         rate = images / seconds
-        epochs = state.nimg / self.data.train.num_pictures
+        epochs = self.feed.epochs(state.nimg)
         left = (config.total_kimg * 1000 - state.nimg) / rate
         overfitting = self._overfitting()
         r_v = math.nan if overfitting is None else overfitting.r_v
@@ -367,6 +379,7 @@ class _Run:
         if skipped := values["Numerics/skipped_steps"]["mean"]:
             self.log.say(f"{skipped:g} steps were skipped in this tick: a loss was not finite.")
         self._warn_of_saturation()
+        self._ask_doctor(values | {"nimg": state.nimg})
         clock.tick += 1
         clock.tick_start_nimg = clock.told_nimg = state.nimg
         clock.told_time = now
@@ -377,6 +390,15 @@ class _Run:
             return None
         draws = replace(self._draws(), rank=0, num_processes=1)
         return measure_overfitting(self.state, self.data, draws, self.round_size)
+
+    def _call_doctor(self) -> None:
+        """Let the doctor read what the folder tells until now."""
+        self.doctor = LiveDoctor(self.folder.path, self.config) if self.processes.is_main else None
+
+    def _ask_doctor(self, values: dict[str, Any]) -> None:
+        if self.doctor is not None:
+            with suppress(OSError):  # a disk that cannot be read costs the diagnosis, never the run
+                self._say_all(self.doctor.look(values))
 
     def _warn_of_saturation(self) -> None:
         if self.state.augmentation.saturates_between(self.clock.tick_start_nimg, self.state.nimg):
@@ -446,10 +468,11 @@ class _Run:
             "snapshot_nimg": clock.snapshot_nimg,
             "first_snapshot_done": clock.first_snapshot_done,
         }
+        position = self.feed.position()  # of all processes, which ask together
         saved = True
         if self.processes.is_main:
             try:
-                newest = save_checkpoint(folder, self.state, self.feed.position(), progress)
+                newest = save_checkpoint(folder, self.state, position, progress)
                 remove_old(folder, self.config.saving.keep_checkpoints, newest)
             except StorageError as error:
                 self.log.say(f"Warning: {error}")
@@ -469,7 +492,7 @@ class _Run:
                 "learning rates."
             )
         self.state = new_state(self.config, self.device)
-        self.feed = Feed(self.config, self.data.train, self.processes, self.device)
+        self.feed = self._fresh_feed()
         if not self._recall():
             self._begin()
         self.clock.told_nimg, self.clock.told_time = self.state.nimg, time.monotonic()
@@ -477,6 +500,7 @@ class _Run:
         self.state.fp32_until_nimg = self.state.nimg + FP32_AFTER_DIVERGENCE_NIMG
         self.statistics.forget_skipped()
         self.log.trim(self.state.nimg)
+        self._call_doctor()
         self.log.say(
             f"Losses were not finite {BAD_STEPS_IN_A_ROW} times in a row: back to {self.state.nimg / 1000:.1f} kimg "
             f"with other random numbers, in float32 for {FP32_AFTER_DIVERGENCE_NIMG / 1000:g} kimg."
@@ -485,3 +509,10 @@ class _Run:
     def _say_all(self, lines: list[str]) -> None:
         for line in lines:
             self.log.say(line)
+
+
+def _amount(pictures: ImageDataset) -> str:
+    """Say how many pictures there are to train on."""
+    if isinstance(pictures, StreamedPictures):
+        return f"{len(pictures.shards):,} shards, streamed, the first {pictures.num_pictures:,} pictures in memory,"
+    return f"{pictures.num_pictures:,} pictures"

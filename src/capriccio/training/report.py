@@ -58,7 +58,11 @@ class Statistics:
     def end_phase(self, name: str) -> None:
         """Stop the clock of a phase."""
         if self._timed:
-            self._seconds.setdefault(name, []).append(time.perf_counter() - self._phase_start)
+            self.add_seconds(name, time.perf_counter() - self._phase_start)
+
+    def add_seconds(self, name: str, seconds: float) -> None:
+        """Count a duration under ``Timing/`` ``name``."""
+        self._seconds.setdefault(name, []).append(seconds)
 
     # ---- non-finite numbers
 
