@@ -28,6 +28,9 @@ TRIES = 5
 WAIT_SECONDS = 1.0
 """Before the second attempt; doubles with each."""
 
+_MOST_BARREN = 8
+"""Different shards, one after another, that may give no picture: then it is the server that is gone."""
+
 PATIENCE_SECONDS = 10.0
 """When training waits longer for a shard, the log names it."""
 
@@ -133,26 +136,26 @@ class Lane:
             start: its first sample.
             planned: samples to read from each shard, as the chunk had them before; empty = until it is full.
 
-        Raises: JobError when a whole epoch of shards gives no picture; DatasetError for a label that does not fit.
+        Raises: JobError when many shards in a row give no picture; DatasetError for a label that does not fit.
         """
         pictures: list[Picture] = []
         reads: list[int] = []
-        cursor, barren = start, 0
+        cursor, barren = start, set[str]()
         while True:
             limit = planned[len(reads)] if planned else None
             found, count = self._read_shard(cursor, limit, self._chunk_size - len(pictures))
             pictures += found
             reads.append(count)
-            barren = 0 if found else barren + 1
+            barren = set() if found else barren | {self.address}
             if len(reads) == len(planned) or (not planned and len(pictures) == self._chunk_size):
                 # A shard that was left behind in the middle stays so when the chunk is read again.
                 cursor = Cursor(cursor.epoch, cursor.turn, cursor.sample + count)
                 return Chunk(start, cursor, tuple(reads), self._shuffled(start, pictures))
             cursor = self._following(cursor)
-            if barren > len(self.shards_of(cursor.epoch)):
+            if len(barren) >= min(_MOST_BARREN, len(self._shards)):
                 raise JobError(
-                    f"no picture came from {barren} shards one after another, the last '{self.address}'; the log says "
-                    "why. Everything saved is kept: --resume goes on when they can be read."
+                    f"no picture came from {len(barren)} shards one after another, the last '{self.address}'; the log "
+                    "says why. Everything saved is kept: --resume goes on when they can be read."
                 )
 
     def _read_shard(self, cursor: Cursor, limit: int | None, room: int) -> tuple[list[Picture], int]:
