@@ -40,6 +40,7 @@ COMMANDS = {
     "video": Command("capriccio.cli.video", "a looping walk from picture to picture"),
     "metrics": Command("capriccio.cli.metrics", "numbers about a network, each with the protocol it was measured by"),
     "metrics compare": Command("capriccio.cli.metrics_compare", "two evaluations side by side, if measured alike"),
+    "metrics memorisation": Command("capriccio.cli.metrics_memorisation", "does a network repeat training pictures?"),
     "bench": Command("capriccio.cli.bench", "the speed of this machine, and its share of the possible"),
     "doctor": Command("capriccio.cli.doctor", "what is wrong with a run or this installation, and what to do"),
     "info": Command("capriccio.cli.info", "what a network file says about itself"),

@@ -122,6 +122,7 @@ class Table:
         column_labels: names of the sources along the top.
         cell_size: (height, width) of a cell in pixels, after enlarging.
         title: one line above everything.
+        column_sources: whether the columns have pictures of their own, in a row on top.
 
     Raises: UsageError if the table would have more than MAX_SHEET_PIXELS.
     """
@@ -134,9 +135,16 @@ class Table:
     """Pixels around everything."""
 
     def __init__(
-        self, row_labels: Sequence[str], column_labels: Sequence[str], cell_size: tuple[int, int], title: str
+        self,
+        row_labels: Sequence[str],
+        column_labels: Sequence[str],
+        cell_size: tuple[int, int],
+        title: str,
+        *,
+        column_sources: bool = True,
     ) -> None:
         self.cell_size = cell_size
+        self._source_height = cell_size[0] + self.SOURCE_GAP if column_sources else 0
         self._font = ImageFont.load_default(size=14)
         title_font = ImageFont.load_default(size=17)
         height, width = cell_size
@@ -144,7 +152,7 @@ class Table:
         self._left = self.MARGIN + labels_width + 12
         self._top = self.MARGIN + 34 + 22
         full_width = self._left + width + self.SOURCE_GAP + len(column_labels) * (width + self.GAP) + self.MARGIN
-        full_height = self._top + height + self.SOURCE_GAP + len(row_labels) * (height + self.GAP) + self.MARGIN
+        full_height = self._top + self._source_height + len(row_labels) * (height + self.GAP) + self.MARGIN
         full_width = max(full_width, math.ceil(title_font.getlength(title)) + 2 * self.MARGIN)
         _check_sheet(full_height, full_width)
         self.image = Image.new("RGB", (full_width, full_height), _PAPER)
@@ -165,7 +173,7 @@ class Table:
     def _corner(self, row: int, column: int) -> tuple[int, int]:
         height, width = self.cell_size
         x = self._left if column < 0 else self._left + width + self.SOURCE_GAP + column * (width + self.GAP)
-        y = self._top if row < 0 else self._top + height + self.SOURCE_GAP + row * (height + self.GAP)
+        y = self._top if row < 0 else self._top + self._source_height + row * (height + self.GAP)
         return x, y
 
     def _label(self, at: tuple[float, float], text: str, anchor: str, room: int) -> None:
