@@ -585,6 +585,27 @@ class SavingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """What is measured at every snapshot, and by which number the best one is known."""
+
+    metrics: str = ""
+    """Names separated by commas, such as fd_random5k_full or fid50k_full; empty = nothing is measured."""
+    keep_best: str | None = None
+    """The snapshot that is best by this number is never removed; null = by the first number measured."""
+    data: str | None = None
+    """Pictures to compare with; null = those of the run, held-out ones included."""
+    weights: str = ""
+    """Published weights as KEY=PATH, separated by commas, such as inception=pt_inception.pth."""
+    reference: str | None = None
+    """Snapshot whose discriminator is the ruler of metrics by discriminator."""
+    batch: int = 16
+    """Pictures painted at once; changes no number."""
+
+    def __post_init__(self) -> None:
+        _check("evaluation", (self.batch >= 1, f"batch must be at least 1, got {self.batch}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
     """One training run, complete: the same configuration and data give the same networks."""
 
@@ -606,6 +627,8 @@ class RunConfig:
     """The averaged generator."""
     saving: SavingConfig = field(default_factory=SavingConfig)
     """What is written, and how often."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """What is measured at every snapshot."""
     total_kimg: float = 25000.0
     """Length of the run in thousands of images shown to the discriminator."""
     batch: int = 32

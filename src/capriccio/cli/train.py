@@ -27,6 +27,7 @@ _ALIASES = {
     "data.cache": "--cache",
     "discriminator.freeze_layers": "--freeze-d",
     "saving.snapshot_minutes": "--snapshot-minutes",
+    "evaluation.metrics": "--metrics",
 }
 
 

@@ -436,25 +436,27 @@ def _set_values(
     metric: SetMetric, fake: Collected, real: Collected | None, num_reals: int, seed: int
 ) -> dict[str, float]:
     """Return the numbers of one metric, by name."""
-    name = metric.name
+    return dict(zip(metric.numbers, _set_numbers(metric, fake, real, num_reals, seed), strict=True))
+
+
+def _set_numbers(
+    metric: SetMetric, fake: Collected, real: Collected | None, num_reals: int, seed: int
+) -> tuple[float, ...]:
     if metric.kind == "is":
         assert fake.probabilities is not None
-        mean, std = inception_score(fake.probabilities[: metric.count])
-        return {f"{name}_mean": mean, f"{name}_std": std}
+        return inception_score(fake.probabilities[: metric.count])
     assert real is not None
     if metric.kind == "fd":
-        return {name: frechet_distance(fake.moments[metric.count], real.moments[num_reals])}
+        return (frechet_distance(fake.moments[metric.count], real.moments[num_reals]),)
     assert fake.features is not None
     assert real.features is not None
     fakes, reals = fake.features[: metric.count], real.features[:num_reals]
     if metric.kind == "kd":
         kernel = kernel_distance(fakes, reals, seed=seed)
-        return {name: kernel.mean, f"{name}_std": kernel.std}
+        return kernel.mean, kernel.std
     # The published precision and recall round to half precision; its network is VGG-16.
     found = coverage(fakes, reals, metric.neighbours, half=metric.kind == "pr" and metric.network == "vgg")
-    if metric.kind == "pr":
-        return {f"{name}_precision": found.precision, f"{name}_recall": found.recall}
-    return {f"{name}_density": found.density, f"{name}_coverage": found.coverage}
+    return (found.precision, found.recall) if metric.kind == "pr" else (found.density, found.coverage)
 
 
 def _precision(generator: Generator) -> str:

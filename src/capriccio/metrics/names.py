@@ -64,6 +64,22 @@ class SetMetric:
         return f"{word}{_short(self.count)}{neighbours}{'_full' if self.full else ''}"
 
     @property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of the numbers it gives."""
+        name = self.name
+        match self.kind:
+            case "fd":
+                return (name,)
+            case "kd":
+                return name, f"{name}_std"
+            case "pr":
+                return f"{name}_precision", f"{name}_recall"
+            case "dc":
+                return f"{name}_density", f"{name}_coverage"
+            case "is":
+                return f"{name}_mean", f"{name}_std"
+
+    @property
     def needs_reals(self) -> bool:
         """Whether samples are held against real pictures."""
         return self.kind != "is"
@@ -105,7 +121,18 @@ class PathMetric:
         return "_".join(parts)
 
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Names of the numbers it gives."""
+        return (self.name,)
+
+
 Metric = SetMetric | PathMetric
+
+
+def higher_is_better(number: str) -> bool:
+    """Whether a larger value of a number (see ``numbers``) is the better one; distances and path lengths are not so."""
+    return number.endswith(("_precision", "_recall", "_density", "_coverage", "_mean"))
 
 
 def parse_metrics(text: str | Sequence[str], *, count: int | None = None) -> tuple[Metric, ...]:

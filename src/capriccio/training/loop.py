@@ -20,7 +20,7 @@ from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit, ImageDataset
 from capriccio.data.stream import StreamedPictures
 from capriccio.doctor.examination import LiveDoctor
-from capriccio.errors import ConfigError, DivergedError, Interrupted, RunError, StorageError, WorkerError
+from capriccio.errors import ConfigError, DivergedError, Interrupted, JobError, RunError, StorageError, WorkerError
 from capriccio.networks.layers import largest_divisor
 from capriccio.presets import for_transfer, with_fp16_clamp, with_shape
 from capriccio.runtime import (
@@ -39,6 +39,7 @@ from capriccio.training.overfitting import Overfitting, measure_overfitting
 from capriccio.training.report import RunLog, Statistics, duration, memory_use, moments
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.samples import SampleSheet, save_reals
+from capriccio.training.snapshot_metrics import SnapshotMetrics
 from capriccio.training.state import TrainingState, new_state
 from capriccio.training.take_snapshot import take_snapshot
 from capriccio.training.transfer import continue_from_snapshot, init_from_snapshot
@@ -174,6 +175,7 @@ class _Run:
         self.doctor: LiveDoctor | None = None
         self.trainer = Trainer(config, processes, compiled_phases() if config.compile else Phases(), self.statistics)
         self.sheet = SampleSheet(config.generator, data.train, device)
+        self.metrics = SnapshotMetrics(config, folder.path, processes, device) if config.evaluation.metrics else None
 
     # ---- beginning
 
@@ -193,6 +195,8 @@ class _Run:
         if self.processes.is_main:
             self.folder.write_config(self.config)
             self.log.trim(self.state.nimg)
+            if self.metrics is not None:
+                self.metrics.trim(self.state.nimg)
             self.folder.note_session(
                 {
                     "resumed_at_nimg": self.state.nimg,
@@ -205,6 +209,7 @@ class _Run:
                 save_reals(self.folder.samples / "reals.png", self.data.train)
                 self.sheet.save(self.folder.samples, self.state.generator_ema, self.state.nimg)
         self._call_doctor()
+        self._measure_snapshot()  # where the session before was stopped while it measured
 
     def _begin(self) -> None:
         """Start at the beginning: from other networks if there are any, else as built."""
@@ -425,6 +430,8 @@ class _Run:
                 f"stopped by {signal.Signals(signal_number).name} at {self.state.nimg / 1000:.1f} kimg; "
                 f"{told}: the same command with --resume goes on.",
             )
+        if snapshot_due:
+            self._measure_snapshot()
 
     def _due(self, done: bool) -> tuple[bool, bool, int]:
         saving, clock, now = self.config.saving, self.clock, time.monotonic()
@@ -450,12 +457,38 @@ class _Run:
                 if self.config.saving.travelling:
                     take_snapshot(self.folder.travelling, self.config, state, self.data.train.card, "float16")
                 self.sheet.save(self.folder.samples, state.generator_ema, state.nimg)
-                self.folder.prune_snapshots(self.config.saving)
+                best = None if self.metrics is None else self.metrics.best()
+                self.folder.prune_snapshots(self.config.saving, best=best and best.snapshot)
             except StorageError as error:
                 self.log.say(f"Warning: {error}")
             else:
                 self.log.say(f"Saved {snapshot.name}.")
         clock.snapshot_nimg, clock.snapshot_time, clock.first_snapshot_done = state.nimg, time.monotonic(), True
+
+    def _measure_snapshot(self) -> None:
+        """Measure the averaged generator if there is a snapshot of this moment that was not measured yet."""
+        if self.metrics is None:
+            return
+        nimg, snapshot = self.state.nimg, self.folder.snapshot(self.state.nimg)
+        if not self.processes.share(snapshot.exists() and not self.metrics.measured(nimg)):
+            return
+        try:
+            evaluation = self.metrics.measure(self.state.generator_ema, nimg, snapshot)
+        except WorkerError:
+            raise
+        except (JobError, OSError) as error:  # costs the number, never the run
+            self.log.say(f"Warning: {snapshot.name} was not measured: {error}")
+            return
+        self.log.amend(
+            {f"Metrics/{name}": {"num": 1, "mean": value, "std": 0.0} for name, value in evaluation.values.items()},
+            nimg=nimg,
+        )
+        best = self.metrics.best() if self.processes.is_main else None
+        self.log.say(
+            f"Measured {snapshot.name}: "
+            + ", ".join(f"{name} {value:.4g}" for name, value in evaluation.values.items())
+            + (f". Best by {best.number}: {best.snapshot} ({best.value:.4g})." if best else ".")
+        )
 
     def _save_checkpoint(self) -> bool:
         """Save a checkpoint, or say why that is not possible; return whether it was."""

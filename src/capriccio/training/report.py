@@ -175,6 +175,22 @@ class RunLog:
                 if isinstance(value, dict) and self._events is not None:
                     self._events.add_scalar(name, value["mean"], nimg)
 
+    def amend(self, values: Mapping[str, Any], *, nimg: int) -> None:
+        """Add ``values``, found at ``nimg`` after the last tick was told, to that tick's line and to TensorBoard."""
+        if self._folder is None:
+            return
+        path = self._folder / "stats.jsonl"
+        with suppress(OSError, ValueError):
+            *earlier, last = path.read_text(encoding="utf-8").splitlines()
+            amended = json.dumps(json.loads(last) | _finite(values), sort_keys=True, allow_nan=False)
+            beside = path.with_suffix(".partial")
+            beside.write_text("".join(line + "\n" for line in (*earlier, amended)), encoding="utf-8")
+            beside.replace(path)
+        with suppress(OSError):
+            for name, value in values.items():
+                if self._events is not None:
+                    self._events.add_scalar(name, value["mean"], nimg)
+
     def trim(self, nimg: int) -> None:
         """Drop the ticks after ``nimg``, told by a session whose progress was lost: a resumed run tells them again."""
         path = None if self._folder is None else self._folder / "stats.jsonl"

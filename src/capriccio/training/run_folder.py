@@ -23,7 +23,7 @@ from capriccio.config import RunConfig, SavingConfig, from_dict, to_dict
 from capriccio.durable import lock_file, replacing
 from capriccio.errors import RunError
 
-_MAY_CHANGE = ("total_kimg", "saving", "precision", "compile", "batch_per_round")
+_MAY_CHANGE = ("total_kimg", "saving", "evaluation", "precision", "compile", "batch_per_round")
 """Settings that a resumed run may be given anew: they do not decide what is learnt, or only in rounding."""
 
 _MAY_CHANGE_OF_DATA = ("path", "cache")
@@ -114,12 +114,13 @@ class RunFolder:
         with replacing(path) as file:
             file.write(json.dumps({"sessions": sessions}, indent=1).encode())
 
-    def prune_snapshots(self, saving: SavingConfig) -> list[str]:
-        """Remove the oldest snapshots beyond the number and the disk budget; the newest always stays."""
+    def prune_snapshots(self, saving: SavingConfig, *, best: str | None = None) -> list[str]:
+        """Remove the oldest snapshots beyond the number and the disk budget; the newest and the best always stay."""
         snapshots = sorted(self.snapshots.glob("snapshot-*.safetensors"))
-        removed = []
-        while len(snapshots) > 1 and self._is_over(saving, len(snapshots)):
-            oldest = snapshots.pop(0)
+        removable = [path for path in snapshots[:-1] if path.name != best]
+        removed: list[str] = []
+        while removable and self._is_over(saving, len(snapshots) - len(removed)):
+            oldest = removable.pop(0)
             oldest.unlink()
             removed.append(oldest.name)
         return removed
