@@ -17,7 +17,7 @@ from torch import Tensor
 
 from capriccio.augmentation.parameters import GeometryParameters
 from capriccio.augmentation.sampling import sample_bilinear
-from capriccio.ops.resample import downsample2d, make_filter, upsample2d
+from capriccio.ops.resample import make_filter, upfirdn2d
 
 SYM6 = (
     0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
@@ -39,16 +39,24 @@ class Margins(NamedTuple):
     bottom: int
 
 
+class Reflection(NamedTuple):
+    """How one axis of large pictures is continued."""
+
+    source: Tensor
+    """[n] int64: which pixel of the picture stands at each position of the continued one."""
+    inside: tuple[Tensor, Tensor] | None
+    """[n] and [2n]: 1 where the continued, and the enlarged, picture ends, else 0. None = it ends at its edges."""
+
+
+Enlargement = Tensor | Reflection
+"""What continues and enlarges pictures of size S along one axis: a matrix [2n, S], or the steps for large pictures."""
+
+
 class Geometry(NamedTuple):
     """What resampling needs, as tensors of sizes that the margins decide."""
 
-    columns: Tensor
-    """[w] int64: which column of the picture stands in each column of the continued one."""
-    rows: Tensor
-    """[h] int64"""
-    inside: tuple[Tensor, Tensor] | None
-    """[1, 1, h, w] and [1, 1, 2h, 2w]: 1 where the continued, and the enlarged, picture ends, else 0. None = it ends at
-    its edges."""
+    x: Enlargement
+    y: Enlargement
     theta: Tensor
     """[N, 2, 3]: from the sampled grid to the enlarged picture, as :func:`sample_bilinear` has it."""
 
@@ -111,52 +119,97 @@ def plan_geometry(matrices: Tensor, margins: Margins, height: int, width: int, *
             blanking what lies beyond the margins; the numbers stay the same. For compiled phases.
     """
     room = Margins(width - 1, height - 1, width - 1, height - 1) if fixed_shape else margins
-    columns, x_inside = _continued(width, (room.left, room.right), (margins.left, margins.right))
-    rows, y_inside = _continued(height, (room.top, room.bottom), (margins.top, margins.bottom))
-    inside = None
-    if fixed_shape:
-        enlarged = (y_inside.repeat_interleave(2), x_inside.repeat_interleave(2))
-        inside = (torch.outer(y_inside, x_inside)[None, None], torch.outer(*enlarged)[None, None])
+    x = _enlargement(width, (room.left, room.right), (margins.left, margins.right))
+    y = _enlargement(height, (room.top, room.bottom), (margins.top, margins.bottom))
+    continued_width, continued_height = width + room.left + room.right, height + room.top + room.bottom
 
-    def moving(x: float, y: float) -> Tensor:
-        return torch.tensor([[1, 0, x], [0, 1, y], [0, 0, 1]], dtype=torch.float32)
+    def moving(right: float, down: float) -> Tensor:
+        return torch.tensor([[1, 0, right], [0, 1, down], [0, 0, 1]], dtype=torch.float32)
 
-    def scaling(x: float, y: float) -> Tensor:
-        return torch.diag(torch.tensor([x, y, 1], dtype=torch.float32))
+    def scaling(across: float, along: float) -> Tensor:
+        return torch.diag(torch.tensor([across, along, 1], dtype=torch.float32))
 
     m = moving((room.left - room.right) / 2, (room.top - room.bottom) / 2) @ matrices
     m = scaling(2, 2) @ m @ scaling(0.5, 0.5)
     m = moving(-0.5, -0.5) @ m @ moving(0.5, 0.5)
     grid_height, grid_width = _grid_size(height, width)
-    theta = scaling(1 / len(columns), 1 / len(rows)) @ m @ scaling(grid_width / 2, grid_height / 2)
-    return Geometry(columns, rows, inside, theta[:, :2].contiguous())
+    theta = scaling(1 / continued_width, 1 / continued_height) @ m @ scaling(grid_width / 2, grid_height / 2)
+    return Geometry(x, y, theta[:, :2].contiguous())
 
 
 def resample(images: Tensor, plan: Geometry) -> Tensor:
     """Resample ``images`` [N, C, H, W] as planned; the result has their shape."""
     height, width = images.shape[2:]
-    kernel = _sym6(images.device)
-    continued = images.contiguous().index_select(3, plan.columns).index_select(2, plan.rows)
-    if plan.inside is None:
-        enlarged = upsample2d(continued, kernel)
-    else:
-        enlarged = upsample2d(continued * plan.inside[0], kernel) * plan.inside[1]
+    enlarged = _enlarge(_enlarge(images.contiguous(), plan.x, 3), plan.y, 2)
     sampled = sample_bilinear(enlarged, plan.theta, _grid_size(height, width))
-    return downsample2d(sampled, kernel, padding=-2 * _REACH, flip_filter=True)
+    return _reduce(_reduce(sampled, 3), 2)
 
 
 def _grid_size(height: int, width: int) -> tuple[int, int]:
     return 2 * (height + 2 * _REACH), 2 * (width + 2 * _REACH)
 
 
-def _continued(size: int, room: tuple[int, int], margins: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return for one axis the reflected indices [n] within ``room``, and 1 within ``margins``, else 0 [n]."""
+# ---- along one axis; dim 3 is x, dim 2 is y
+
+LARGEST_MATRIX = 256
+"""Largest side whose resampling is a product with a matrix: far faster than filtering where pictures are small, while
+its work grows with the cube of the side."""
+
+
+def _enlargement(size: int, room: tuple[int, int], margins: tuple[int, int]) -> Enlargement:
+    """Plan to continue an axis as far as ``room``, blank beyond ``margins``, and to enlarge it."""
     positions = torch.arange(-room[0], size + room[1])
     reflected = (size - 1) - (positions.abs() - (size - 1)).abs()
-    inside = (positions >= -margins[0]) & (positions < size + margins[1])
-    return reflected, inside.float()
+    inside = ((positions >= -margins[0]) & (positions < size + margins[1])).float()
+    steps = Reflection(reflected, None if room == margins else (inside, inside.repeat_interleave(2)))
+    if size > LARGEST_MATRIX:
+        return steps
+    return _enlarge(torch.eye(size)[None, None], steps, 3)[0, 0].T.contiguous()
+
+
+def _enlarge(images: Tensor, plan: Enlargement, dim: int) -> Tensor:
+    """Continue and enlarge ``images`` [N, C, H, W] along one axis."""
+    if isinstance(plan, Tensor):
+        return images @ plan.T if dim == 3 else plan @ images
+    images = images.index_select(dim, plan.source)
+    if plan.inside is not None:
+        images = images * _along(plan.inside[0], dim)
+    before, after = len(SYM6) // 2, len(SYM6) // 2 - 1
+    padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
+    enlarged = upfirdn2d(images, _kernel(images.device, dim), up=_factor(dim), padding=padding, gain=2)
+    return enlarged if plan.inside is None else enlarged * _along(plan.inside[1], dim)
+
+
+def _reduce(images: Tensor, dim: int) -> Tensor:
+    """Reduce ``images`` [N, C, H, W], continued by P pixels of the result on each side, along one axis."""
+    if images.shape[dim] <= 2 * (LARGEST_MATRIX + 2 * _REACH):
+        matrix = _reduction(images.shape[dim], images.device)
+        return images @ matrix.T if dim == 3 else matrix @ images
+    return _filter_and_reduce(images, dim)
+
+
+def _filter_and_reduce(images: Tensor, dim: int) -> Tensor:
+    sides = (-1, -1)  # 5 zeros are usual on each side; 2P samples that the sampled grid has too many are dropped
+    padding = (*sides, 0, 0) if dim == 3 else (0, 0, *sides)
+    return upfirdn2d(images, _kernel(images.device, dim), down=_factor(dim), padding=padding, flip_filter=True)
 
 
 @cache
-def _sym6(device: torch.device) -> Tensor:
-    return make_filter(SYM6).to(device)
+def _reduction(size: int, device: torch.device) -> Tensor:
+    """Return the reduction of an axis of ``size`` samples as a matrix [size/2 − 2P, size]."""
+    return _filter_and_reduce(torch.eye(size)[None, None], 3)[0, 0].T.contiguous().to(device)
+
+
+@cache
+def _kernel(device: torch.device, dim: int) -> Tensor:
+    """Return the filter along one axis, [1, 12] or [12, 1]."""
+    taps = make_filter(SYM6).to(device)
+    return taps[None, :] if dim == 3 else taps[:, None]
+
+
+def _factor(dim: int) -> tuple[int, int]:
+    return (2, 1) if dim == 3 else (1, 2)
+
+
+def _along(values: Tensor, dim: int) -> Tensor:
+    return values[None, :] if dim == 3 else values[:, None]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from capriccio.augmentation.bands import check_size, filter_bands, filter_taps
 from capriccio.augmentation.color import change_colors, color_matrices
@@ -100,14 +101,5 @@ def augment(images: Tensor, planned: Augmentation | None) -> Tensor:
 def _to(planned: Augmentation, device: torch.device) -> Augmentation:
     if device.type == "cpu":
         return planned
-    geometry = planned.geometry
-
-    def there(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.to(device, non_blocking=True)
-
-    if geometry is not None:
-        inside = None if geometry.inside is None else (geometry.inside[0].to(device), geometry.inside[1].to(device))
-        geometry = Geometry(
-            geometry.columns.to(device), geometry.rows.to(device), inside, geometry.theta.to(device, non_blocking=True)
-        )
-    return Augmentation(geometry, *(there(tensor) for tensor in planned[1:]))
+    moved: Augmentation = tree_map_only(Tensor, lambda tensor: tensor.to(device, non_blocking=True), planned)
+    return moved

@@ -53,6 +53,10 @@ class Shares:
     greg: float
     dreg: float
 
+    def by_phase(self) -> Mapping[str, float]:
+        """Return the shares by the names of the phases."""
+        return {"Greg": self.greg, "Dreg": self.dreg}
+
 
 @dataclass(frozen=True)
 class Speed:
@@ -99,20 +103,20 @@ def measure(
         generating_flops: work of one generated image.
     """
     batch = workload.batch
+    lazy = shares.by_phase()
     for _ in range(_WARM_UP):
         workload.train()
         workload.generate()
     peaks: list[float] = []
     train_seconds, train_ratios, generate_seconds, generate_ratios = [], [], [], []
     runs: list[IterationSeconds] = []
-    lazy = {"Greg": shares.greg, "Dreg": shares.dreg}
     before = peak.measure()
     for _ in range(iterations):
         run = workload.train()
         between = peak.measure()
         generating = seconds(workload.generate, device)
         after = peak.measure()
-        whole = run.total - sum(run.phases.values()) + _weighted(run.phases, lazy)
+        whole = _average_iteration(run, lazy)
         runs.append(run)
         peaks += [before, between]
         train_seconds.append(whole)
@@ -134,6 +138,30 @@ def measure(
         ema_milliseconds=1000 * statistics.median(run.ema for run in runs),
         memory_mib=_memory_bytes(device) / 2**20,
     )
+
+
+def relative_cost(plain: Workload, other: Workload, *, iterations: int, shares: Shares) -> float:
+    """Return how long an iteration of ``other`` takes, as a multiple of one of ``plain``.
+
+    Measured in pairs, taking turns at going first; the median of the ratios.
+
+    Args:
+        plain: what it is compared with.
+        other: what is judged.
+        iterations: number of pairs; two more warm up.
+        shares: how often the regularisers run.
+    """
+    lazy = shares.by_phase()
+    ratios = []
+    for pair in range(_WARM_UP + iterations):
+        workloads = (plain, other) if pair % 2 else (other, plain)
+        took = {id(workload): _average_iteration(workload.train(), lazy) for workload in workloads}
+        ratios.append(took[id(other)] / took[id(plain)])
+    return statistics.median(ratios[_WARM_UP:])
+
+
+def _average_iteration(run: IterationSeconds, lazy: Mapping[str, float]) -> float:
+    return run.total - sum(run.phases.values()) + _weighted(run.phases, lazy)
 
 
 def _weighted(values: Mapping[str, float], shares: Mapping[str, float]) -> float:

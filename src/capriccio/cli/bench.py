@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from capriccio.cli.parser import DEVICE_HELP, CommandParser, existing, parse_size
 from capriccio.cli.progress import shown_progress
+from capriccio.config import PipeName
 from capriccio.errors import UsageError
 
 _DEFAULTS = {"resolution": "64", "channel_base": 4096, "channel_max": 256, "mapping_depth": 2, "batch": 16}
@@ -37,11 +38,11 @@ def _measure(asked: Any) -> dict[str, Any]:
 
     from capriccio.bench.bound import convolution_bound
     from capriccio.bench.flops import judged_flops
-    from capriccio.bench.measure import Shares, measure
+    from capriccio.bench.measure import Shares, measure, relative_cost
     from capriccio.bench.peak import ConvolutionPeak
     from capriccio.bench.startup import startup_seconds
     from capriccio.cli.bench_workload import TrainingWorkload, bench_run
-    from capriccio.config import ImageShape
+    from capriccio.config import AugmentConfig, ImageShape
     from capriccio.presets import with_fp16_clamp
     from capriccio.runtime import choose_device, choose_precision
 
@@ -73,6 +74,17 @@ def _measure(asked: Any) -> dict[str, Any]:
                 generating_flops=generating,
             )
         bound = convolution_bound(config, device, chosen.dtype or torch.float32)
+        progress(len(precisions), len(precisions) + 1)
+        augmentation = None
+        if asked.augment is not None:
+            augmented = replace(config, augment=AugmentConfig(mode="fixed", pipe=asked.augment, p=asked.augment_p))
+            cost = relative_cost(
+                TrainingWorkload(config, device, chosen.dtype),
+                TrainingWorkload(augmented, device, chosen.dtype),
+                iterations=asked.iterations,
+                shares=shares,
+            )
+            augmentation = {"pipe": asked.augment, "p": asked.augment_p, "relative_cost": cost}
     fastest = speeds[chosen.name]
     report: dict[str, Any] = asdict(fastest)
     report |= {
@@ -91,6 +103,8 @@ def _measure(asked: Any) -> dict[str, Any]:
             "torch": torch.__version__,
         },
     }
+    if augmentation is not None:
+        report["augmentation"] = augmentation
     if asked.data is not None:
         report["data_share_of_iteration"] = _data_share(
             Path(asked.data), config, device, config.batch / fastest.train_images_per_second
@@ -152,6 +166,12 @@ def _show(report: Mapping[str, Any]) -> None:
         + ", ".join(f"{name} {value:.2f} s" for name, value in report["startup_seconds"].items())
         + "."
     )
+    if "augmentation" in report:
+        augmentation = report["augmentation"]
+        console.print(
+            f"Augmented by '{augmentation['pipe']}' at p = {augmentation['p']:g}, an iteration takes "
+            f"{augmentation['relative_cost']:.2f} × as long."
+        )
     if "data_share_of_iteration" in report:
         console.print(f"Data: {report['data_share_of_iteration']:.1%} of an iteration.")
 
@@ -172,6 +192,10 @@ def _parser() -> CommandParser:
     flag("--precision", type=str, default="auto", help="auto, fp32, bf16 or fp16; fp32 is always measured beside it.")
     flag("--iterations", type=int, default=12, help="Measured iterations; the figures are medians.")
     flag("--device", type=str, default="auto", help=DEVICE_HELP)
+    flag(
+        "--augment", type=PipeName | None, default=None, help="Augmentation pipe whose cost is measured, such as bgc."
+    )
+    flag("--augment-p", type=float, default=0.5, help="Its p: probability of each transformation.")
     flag("--data", type=str | None, default=None, help="Archive or folder whose share of the time is measured.")
     flag("--json", action="store_true", help="Print the figures as one JSON document.")
     return parser

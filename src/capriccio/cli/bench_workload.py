@@ -11,7 +11,7 @@ from torch import Tensor
 
 from capriccio.bench.measure import IterationSeconds
 from capriccio.bench.peak import synchronize
-from capriccio.config import ImageShape, RunConfig
+from capriccio.config import AugmentConfig, ImageShape, RunConfig
 from capriccio.presets import preset
 from capriccio.runtime import Processes
 from capriccio.training.draws import PhaseName, SeededDraws
@@ -21,7 +21,8 @@ from capriccio.training.state import new_state
 
 
 def bench_run(shape: ImageShape, *, channel_base: int, channel_max: int, mapping_depth: int, batch: int) -> RunConfig:
-    """Return the run that is measured: latents of 512, skip generator, residual discriminator, batch in one round."""
+    """Return the run that is measured: latents of 512, skip generator, residual discriminator, batch in one round, no
+    augmentation."""
     config = preset("auto", shape)
     generator = replace(
         config.generator,
@@ -32,7 +33,14 @@ def bench_run(shape: ImageShape, *, channel_base: int, channel_max: int, mapping
     discriminator = replace(
         config.discriminator, channel_base=channel_base, channel_max=channel_max, mbstd_group_size=min(batch, 4)
     )
-    return replace(config, generator=generator, discriminator=discriminator, batch=batch, batch_per_round=batch)
+    return replace(
+        config,
+        generator=generator,
+        discriminator=discriminator,
+        batch=batch,
+        batch_per_round=batch,
+        augment=AugmentConfig(),
+    )
 
 
 class TrainingWorkload:
