@@ -39,7 +39,9 @@ class AdaController:
         return {"none": 0.0, "ada": self.adapted_p, "fixed": self.config.p, "light": LIGHT_P}[self.config.mode]
 
     def note(self, signs: Tensor) -> None:
-        """Collect the signs of the discriminator's outputs at real pictures; waits for no device."""
+        """Collect the signs of the discriminator's outputs at real pictures, if p is steered; waits for no device."""
+        if not self.is_adaptive:
+            return
         finite = signs.isfinite()
         self.signs += torch.stack([torch.where(finite, signs, 0.0).sum(), finite.sum()])
 
