@@ -45,7 +45,8 @@ def run(argv: Sequence[str]) -> int:
         print(json.dumps(found.to_dict() | {"files": [str(path) for path in written]}, ensure_ascii=False))
     else:
         print(found.judgement.sentence)
-        print(f"By features of {found.network.name}. {', '.join(p.name for p in written)} lie in '{written[0].parent}'.")
+        names = ", ".join(path.name for path in written)
+        print(f"By features of {found.network.name}. {names} lie in '{written[0].parent}'.")
     return 0
 
 

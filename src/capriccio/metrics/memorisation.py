@@ -1,9 +1,9 @@
-"""Does a network repeat its training pictures? Nearest neighbours of samples, held against those of held-out pictures.
+"""Does a network repeat its training pictures? Nearest neighbours of samples and of held-out pictures compared.
 
-A picture that was never trained on has some nearest training picture, too, and a plain one (fog, a blurred forest) has a
-near one, because there are many like it. So a distance alone says nothing. What counts is the *ratio* of a sample's
-distance to its nearest training picture and of that picture's distance to its own nearest other one: 0 for a copy, about
-1 for something new. And the ratios of samples are held against those of photographs that were held out.
+A picture that was never trained on has some nearest training picture, too, and a plain one (fog, a blurred forest) has
+a near one, because there are many like it. So a distance alone says nothing. What counts is the *ratio* of a sample's
+distance to its nearest training picture and of that picture's distance to its own nearest other one: 0 for a copy,
+about 1 for something new. And the ratios of samples are held against those of photographs that were held out.
 
 Source: the comparison with the neighbour's own neighbour is that of authenticity, Alaa et al. 2022 (How Faithful is
 your Synthetic Data?).
@@ -166,7 +166,7 @@ def find_memorised(
 
 def nearest(points: Tensor, among: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return Euclidean distances to, and rows of, the ``count`` nearest of ``among`` [m, d] for ``points`` [n, d]."""
-    found = [torch.cdist(part, among).topk(count, largest=False) for part in points.split(_ROWS)]
+    found = [torch.cdist(part, among).topk(count, largest=False) for part in torch.split(points, _ROWS)]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 

@@ -458,7 +458,7 @@ class _Run:
                     take_snapshot(self.folder.travelling, self.config, state, self.data.train.card, "float16")
                 self.sheet.save(self.folder.samples, state.generator_ema, state.nimg)
                 best = None if self.metrics is None else self.metrics.best()
-                self.folder.prune_snapshots(self.config.saving, best=best and best.snapshot)
+                self.folder.prune_snapshots(self.config.saving, best=best.snapshot if best else None)
             except StorageError as error:
                 self.log.say(f"Warning: {error}")
             else:
