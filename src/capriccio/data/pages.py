@@ -32,8 +32,8 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 .sheet { display: flex; flex-wrap: wrap; gap: .6rem; margin: .6rem 0; }
 figure { margin: 0; width: 7rem; } figure.pair { width: 14.4rem; }
 figure .side { display: flex; gap: .4rem; align-items: flex-end; }
-img { display: block; width: 7rem; max-height: 10.5rem; object-fit: contain; border-radius: 2px; background: repeating-conic-gradient(
-  #bbb 0 25%, #ddd 0 50%) 0 0 / 12px 12px; }
+img { display: block; width: 7rem; max-height: 10.5rem; object-fit: contain; border-radius: 2px;
+  background: repeating-conic-gradient(#bbb 0 25%, #ddd 0 50%) 0 0 / 12px 12px; }
 figcaption { font-size: .72rem; line-height: 1.3; color: var(--soft); overflow-wrap: anywhere; margin-top: .2rem; }
 .bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: .15rem .8rem; max-width: 40rem;
   font-variant-numeric: tabular-nums; font-size: .9rem; }

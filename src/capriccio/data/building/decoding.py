@@ -76,7 +76,8 @@ def _converted(image: Image.Image, mode: str, background: tuple[int, int, int]) 
         return Image.alpha_composite(Image.new("RGBA", colour.size, background), colour).convert("RGB").convert(mode)
     if image.mode in ("P", "1", "LA", "PA", "La", "RGBa", "RGBX", "YCbCr", "HSV"):
         image = _with_profile(image.convert("RGB"), image)
-    return _to_srgb(image, image.info.get("icc_profile")).convert(mode)
+    colour = _to_srgb(image, image.info.get("icc_profile"))
+    return colour if colour.mode == mode else colour.convert(mode)
 
 
 def _with_profile(converted: Image.Image, original: Image.Image) -> Image.Image:

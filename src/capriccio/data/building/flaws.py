@@ -39,11 +39,11 @@ _STRIP_CONTRAST = 4.0
 """How many times denser the strokes are in the strip than in the rest of the picture."""
 
 
-def analysis_picture(image: Image.Image) -> Grey:
-    """Return the grey levels of a picture at the size at which flaws are judged, float32 [H, W]."""
+def small_grey(image: Image.Image) -> Image.Image:
+    """Return a picture of mode L, RGB or RGBA in grey, at the size at which flaws are judged."""
     factor = max(1, min(image.size) // ANALYSIS_SIDE)
-    grey = image.convert("L") if image.mode != "RGBA" else image.convert("RGB").convert("L")
-    return np.asarray(grey.reduce(factor), dtype=np.float32)
+    small = image.reduce(factor) if factor > 1 else image
+    return (small.convert("RGB") if small.mode == "RGBA" else small).convert("L")
 
 
 def is_flat(grey: Grey) -> bool:
@@ -75,19 +75,20 @@ def lettering(grey: Grey) -> str | None:
     if height < 64 or width < 64:
         return None
     steps = np.abs(np.diff(grey, axis=1)) > _STROKE_STEP
+    strokes = steps.mean(axis=1)
     for share in _STRIP_SHARES:
         rows = max(6, round(share * height))
         for edge, strip in (("below", slice(height - rows, height)), ("above", slice(0, rows))):
-            rest = np.delete(steps, np.r_[strip], axis=0).mean()
-            if _is_lettering(grey[strip], steps[strip], float(rest)):
+            density = float(strokes[strip].mean())
+            rest = float(strokes.sum() - density * rows) / (height - rows)
+            dense = _STROKES[0] <= density <= _STROKES[1] and density >= _STRIP_CONTRAST * rest
+            if dense and _is_lettering(grey[strip], steps[strip]):
                 return f"a strip of lettering {edge}"
     return None
 
 
-def _is_lettering(strip: Grey, steps: NDArray[np.bool_], rest: float) -> bool:
-    density = steps.mean()
-    if not _STROKES[0] <= density <= _STROKES[1] or density < _STRIP_CONTRAST * rest:
-        return False
+def _is_lettering(strip: Grey, steps: NDArray[np.bool_]) -> bool:
+    """Whether strokes spread over a strip whose ground is even."""
     columns = steps.any(axis=0).mean()
     levels = np.bincount((strip.ravel() / 8).astype(np.int64), minlength=32)
     ground = (levels + np.roll(levels, 1))[1:].max() / strip.size

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import numpy as np
 from PIL import Image
 
 from capriccio.data.archive import IMAGE_SUFFIXES
 from capriccio.data.building import crops
 from capriccio.data.building.decoding import decode_photograph, has_picture_signature, may_be_picture
-from capriccio.data.building.flaws import ANALYSIS_SIDE, analysis_picture, bars, is_flat, lettering
+from capriccio.data.building.flaws import ANALYSIS_SIDE, Grey, bars, is_flat, lettering, small_grey
 from capriccio.data.building.items import Item
 from capriccio.data.building.recipe import Recipe
 from capriccio.data.building.report import Status
@@ -118,7 +119,8 @@ def _finished(data: bytes, sha256: str, size: tuple[int, int], task: Task) -> Ou
     image = decode_photograph(data, recipe.mode, recipe.background, _needed(size, task))
     dropped: list[tuple[str, str]] = []
     noticed: list[tuple[str, str]] = []
-    for flaw, policy, words in _flaws(image, recipe):
+    grey = small_grey(image)
+    for flaw, policy, words in _flaws(np.asarray(grey, dtype=np.float32), recipe):
         (dropped if policy == "drop" else noticed).append((flaw, words))
     if dropped:
         return Outcome(
@@ -134,7 +136,7 @@ def _finished(data: bytes, sha256: str, size: tuple[int, int], task: Task) -> Ou
         flaws=tuple(flaw for flaw, _ in noticed),
         pictures=tuple(encode(picture, recipe.stored_format) for picture in _pictures(image, sha256, task)),
         sha256=sha256,
-        thumbnail=likeness(image).tobytes(),
+        thumbnail=likeness(grey).tobytes(),
         size=size,
     )
 
@@ -157,11 +159,8 @@ def _judges(recipe: Recipe) -> bool:
     return not (recipe.flat == recipe.borders == recipe.text == "ignore")
 
 
-def _flaws(image: Image.Image, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+def _flaws(grey: Grey, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Yield what is doubtful about a picture: flaw, policy, and the words for it."""
-    if not _judges(recipe):
-        return
-    grey = analysis_picture(image)
     if recipe.flat != "ignore" and is_flat(grey):
         yield "flat", recipe.flat, "shows nearly nothing"
     if recipe.borders != "ignore" and (words := bars(grey)) is not None:
