@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capriccio.config import ImageShape
+from capriccio.data import lanes
 from capriccio.data.building.crops import centre_window, largest_window
 from capriccio.data.building.decoding import decode_photograph
 from capriccio.data.building.recipe import Recipe
@@ -114,22 +115,22 @@ class StreamedPictures(ImageDataset):
 
     def stream(self, *, seed: int, rank: int, world_size: int, say: Say) -> PictureStream:
         """Return the stream of process ``rank`` of ``world_size``. Raises: ConfigError for too few shards."""
-        lanes = num_lanes(len(self.shards), world_size)
+        count = num_lanes(len(self.shards), world_size)
 
         def maker(index: int) -> Callable[[], Lane]:
             return lambda: Lane(
                 self.shards,
                 index=index,
-                num_lanes=lanes,
+                num_lanes=count,
                 seed=seed,
-                chunk_size=max(self._buffer // lanes, 1),
+                chunk_size=max(self._buffer // count, 1),
                 mirror=self.card.mirror,
                 intake=self._intake,
                 say=say,
             )
 
-        mine = {index: LaneStream(maker(index), say) for index in range(rank, lanes, world_size)}
-        return PictureStream(mine, lanes, rank, world_size)
+        mine = {index: LaneStream(maker(index), say) for index in range(rank, count, world_size)}
+        return PictureStream(mine, count, rank, world_size)
 
 
 class PictureStream:
@@ -163,16 +164,16 @@ class PictureStream:
         """Return pictures given out by all, and where each lane stands; empty for lanes of other processes."""
         return self._step, [self._mine[i].position() if i in self._mine else [] for i in range(self._num_lanes)]
 
-    def go_to(self, step: int, lanes: Sequence[Sequence[int]]) -> None:
+    def go_to(self, step: int, positions: Sequence[Sequence[int]]) -> None:
         """Go on from :meth:`position`, of all processes put together. Raises: ConfigError for other lanes."""
-        if len(lanes) != self._num_lanes:
+        if len(positions) != self._num_lanes:
             raise ConfigError(
-                f"the run was streamed in {len(lanes)} lanes and would now have {self._num_lanes}; resume it with the "
-                "same shards, and a number of processes that divides its lanes."
+                f"the run was streamed in {len(positions)} lanes and would now have {self._num_lanes}; resume it with "
+                "the same shards, and a number of processes that divides its lanes."
             )
         self._step = step
         for index, lane in self._mine.items():
-            lane.go_to(lanes[index])
+            lane.go_to(positions[index])
 
 
 def num_lanes(num_shards: int, world_size: int) -> int:
@@ -317,7 +318,7 @@ def _read_first(shards: Sequence[Address], shape: ImageShape, share: float, most
     first = _First([], [], [])
     for shard in shards:
         try:
-            for sample in read_shard(shard):
+            for sample in read_shard(shard, tries=lanes.TRIES, wait_seconds=lanes.WAIT_SECONDS):
                 try:
                     data = picture_bytes(sample)
                     entry = (_label_only(sample), to_pixels(data, shape))
