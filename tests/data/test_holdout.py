@@ -6,7 +6,7 @@ from PIL import ImageOps
 
 from capriccio.data import open_dataset
 from capriccio.data.fingerprints import near_duplicate_groups, thumbnail
-from capriccio.data.holdout import choose_heldout, num_heldout
+from capriccio.data.holdout import choose_heldout, choose_heldout_of_grown, num_heldout
 from capriccio.errors import DatasetError
 
 from .conftest import encoded, picture
@@ -14,6 +14,12 @@ from .conftest import encoded, picture
 
 def chw(image):
     return np.asarray(image).transpose(2, 0, 1)
+
+
+def random_set(count):
+    """Content hashes and thumbnails of pictures that have nothing to do with each other; more begin with the same."""
+    digests = np.random.default_rng(0).integers(0, 256, (count, 32), dtype=np.uint8)
+    return digests, np.random.default_rng(1).integers(0, 256, (count, 8, 9), dtype=np.uint8)
 
 
 def test_five_percent_and_at_most_a_thousand_by_default():
@@ -87,3 +93,21 @@ def test_a_group_that_does_not_fit_is_passed_over():
     thumbnails[4] = 200
     digests = np.arange(5, dtype=np.uint8)[:, None].repeat(32, axis=1)
     assert choose_heldout(digests, thumbnails, 2).tolist() == [4]
+
+
+def test_a_grown_set_keeps_its_held_out_pictures():
+    digests, thumbnails = random_set(400)
+    before = choose_heldout_of_grown(digests[:300], thumbnails[:300], None, [])
+    after = choose_heldout_of_grown(digests, thumbnails, None, [300])
+    np.testing.assert_array_equal(after[after < 300], before)
+    assert (len(before), len(after)) == (15, 20)
+    np.testing.assert_array_equal(choose_heldout_of_grown(digests, thumbnails, 7, [300]) < 300, [True] * 7)
+
+
+def test_new_pictures_follow_the_old_ones_that_they_resemble():
+    digests, thumbnails = random_set(300)
+    before = choose_heldout_of_grown(digests, thumbnails, None, [])
+    trained = np.setdiff1d(np.arange(300), before)
+    alike = np.concatenate([thumbnails, thumbnails[before[:3]], thumbnails[trained[:3], :, ::-1]])
+    after = choose_heldout_of_grown(random_set(306)[0], alike, 15, [300])
+    assert set(after[after >= 300].tolist()) == {300, 301, 302}

@@ -66,3 +66,21 @@ def test_a_state_of_another_data_set_is_refused():
 def test_a_rank_outside_the_world_is_refused():
     with pytest.raises(ValueError, match=r"rank must lie in 0\.\.1, got 2"):
         EndlessOrder(9, seed=0, world=2, rank=2)
+
+
+def test_new_items_enter_a_grown_stream_and_old_ones_keep_their_turn():
+    before = EndlessOrder(20, seed=3)
+    before.next(47)
+    state = before.state_dict()
+    coming = np.roll(state["order"], -(47 % 20))
+    grown = EndlessOrder(50, seed=3)
+    renumbered = np.concatenate([np.arange(10), 25 + np.arange(10)])  # ten pictures and their mirror images, of 25 now
+    grown.load_grown(state, renumbered)
+    first = grown.state_dict()["order"]
+    assert sorted(first) == list(range(50))
+    old = first[np.isin(first, renumbered)]
+    np.testing.assert_array_equal(old, renumbered[coming])
+    positions = np.flatnonzero(~np.isin(first, renumbered))
+    assert positions.min() < 20 < positions.max()
+    with pytest.raises(ValueError, match="over 20 items, not over 19"):
+        grown.load_grown(state, renumbered[:19])

@@ -37,10 +37,12 @@ class DataCard:
     """Licence of the pictures, as the archive states it."""
     heldout: tuple[str, ...] = ()
     """Names of the pictures set aside before anything was learnt."""
+    grown_from: tuple[str, ...] = ()
+    """Hashes of the smaller sets that the run began with, oldest first, where the set grew meanwhile."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card in JSON types."""
-        return dataclasses.asdict(self) | {"heldout": list(self.heldout)}
+        return dataclasses.asdict(self) | {"heldout": list(self.heldout), "grown_from": list(self.grown_from)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataCard:
@@ -51,6 +53,6 @@ class DataCard:
         known = {field.name for field in dataclasses.fields(cls)}
         fields: dict[str, Any] = {key: value for key, value in values.items() if key in known}
         try:
-            return cls(**fields | {"heldout": tuple(fields.get("heldout", ()))})
+            return cls(**fields | {name: tuple(fields.get(name, ())) for name in ("heldout", "grown_from")})
         except TypeError as error:
             raise DatasetError(f"a data card needs {', '.join(sorted(known))}; it has {sorted(values)}.") from error

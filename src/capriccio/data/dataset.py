@@ -17,7 +17,7 @@ from capriccio.data.building.build import build_dataset
 from capriccio.data.building.report import Skipped
 from capriccio.data.cache import built_path, cache_folder
 from capriccio.data.card import LICENCE_NOT_STATED, DataCard
-from capriccio.data.holdout import choose_heldout, num_heldout
+from capriccio.data.holdout import choose_heldout_of_grown
 from capriccio.data.labels import Labels, no_labels, parse_labels
 from capriccio.data.pictures import Header, PictureError, Pixels, read_header
 from capriccio.data.progress import Progress
@@ -124,6 +124,7 @@ def open_dataset(
     subset: int | None = None,
     seed: int = 0,
     holdout: int | None = None,
+    grown_from: Sequence[str] = (),
     cache: CacheMode = "auto",
     cache_dir: Path | None = None,
     progress: Progress | None = None,
@@ -142,6 +143,8 @@ def open_dataset(
         subset: train on this many pictures, chosen by ``seed`` after held-out ones were set aside; None = all.
         seed: of the subset (MT19937).
         holdout: pictures to set aside; None = 5 %, at most 1,000.
+        grown_from: hashes of what the set was when a run on it began and at each later growth, oldest first: what was
+            held out then stays so, and a subset stays what it was. None = it never grew.
         cache: see :func:`~capriccio.data.stores.open_store`.
         cache_dir: the cache folder; None = $CAPRICCIO_CACHE or the user's.
         progress: called with (done, total) while pictures are read for the first time.
@@ -163,8 +166,10 @@ def open_dataset(
         files, native, shape, cache=cache, folder=folder, key=_key(files, shape), progress=progress
     )
 
-    heldout = choose_heldout(survey.digests, survey.thumbnails, num_heldout(len(files.names), holdout))
-    rows = _subset(np.setdiff1d(np.arange(len(files.names)), heldout), subset, seed)
+    stages = _stages(survey.digests, grown_from, path)
+    heldout = choose_heldout_of_grown(survey.digests, survey.thumbnails, holdout, stages)
+    usable = np.setdiff1d(np.arange(len(files.names)), heldout)
+    rows = usable if subset is None else _subset(usable[usable < [*stages, len(files.names)][0]], subset, seed)
     licence = index.get("licence")
     card = DataCard(
         name=path.resolve().stem if path.is_file() else path.resolve().name,
@@ -178,6 +183,7 @@ def open_dataset(
         mirror=mirror,
         licence=licence if isinstance(licence, str) else LICENCE_NOT_STATED,
         heldout=tuple(files.names[row] for row in heldout),
+        grown_from=tuple(grown_from),
     )
     return DatasetSplit(
         train=ImageDataset(card, store, rows, files.names, known),
@@ -288,8 +294,23 @@ def _read_labels(files: PictureFiles, path: Path) -> Labels:
     return parse_labels(entries, files.names, str(path))
 
 
-def _subset(rows: NDArray[np.int64], subset: int | None, seed: int) -> NDArray[np.int64]:
-    if subset is None or subset == len(rows):
+def _stages(digests: NDArray[np.uint8], hashes: Sequence[str], path: Path) -> list[int]:
+    """Return how many pictures the set had when it had each of the hashes. Raises: DatasetError if it never had one."""
+    stages: list[int] = []
+    wanted = list(hashes)
+    digest = hashlib.sha256()
+    for count, row in enumerate(digests, start=1):
+        digest.update(row.tobytes())
+        if wanted and digest.hexdigest() == wanted[0]:
+            stages.append(count)
+            wanted.pop(0)
+    if wanted:
+        raise DatasetError(f"'{path}' does not begin with the pictures that the run began with; it is another set.")
+    return stages
+
+
+def _subset(rows: NDArray[np.int64], subset: int, seed: int) -> NDArray[np.int64]:
+    if subset == len(rows):
         return rows
     if not 1 <= subset < len(rows):
         raise DatasetError(f"subset must lie in 1..{len(rows)} pictures, got {subset}.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,13 +40,47 @@ def choose_heldout(digests: NDArray[np.uint8], thumbnails: NDArray[np.uint8], co
 
     Returns: sorted rows, int64 [≤ count].
     """
-    chosen: list[int] = []
-    if count:
-        keys = [row.tobytes() for row in digests]
-        groups = near_duplicate_groups(thumbnails)
-        for group in sorted(groups, key=lambda rows: min(keys[row] for row in rows)):
-            if len(group) <= count - len(chosen):
-                chosen += group
-            if len(chosen) == count:
-                break
+    return np.array(sorted(_choose(near_duplicate_groups(thumbnails), digests, count)), dtype=np.int64)
+
+
+def choose_heldout_of_grown(
+    digests: NDArray[np.uint8], thumbnails: NDArray[np.uint8], asked: int | None, stages: Sequence[int]
+) -> NDArray[np.int64]:
+    """Choose held-out pictures of a set that grew while a run went on: what was held out stays so, as does the rest.
+
+    New pictures follow the old ones that they resemble. Of the others the usual share is held out by default, none
+    where a number was asked for.
+
+    Args:
+        digests: content hashes, uint8 [N, 32]; of each stage those of the stage before come first.
+        thumbnails: likenesses, uint8 [N, 8, 9].
+        asked: how many the run was to hold out at its beginning; None = 5 %, at most 1,000.
+        stages: numbers of pictures that the set had before, oldest first; none = it never grew.
+
+    Returns: sorted rows, int64.
+    """
+    first, *later = [*stages, len(digests)]
+    chosen = set(choose_heldout(digests[:first], thumbnails[:first], num_heldout(first, asked)).tolist())
+    for start, end in pairwise([first, *later]):
+        unknown = []
+        for group in near_duplicate_groups(thumbnails[:end]):
+            old = [row for row in group if row < start]
+            if chosen.intersection(old):
+                chosen.update(row for row in group if row >= start)
+            elif not old:
+                unknown.append(group)
+        room = max(DEFAULT_MOST - len(chosen), 0)
+        count = min(int((end - start) * DEFAULT_SHARE), room) if asked is None else 0
+        chosen.update(_choose(unknown, digests, count))
     return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _choose(groups: Sequence[Sequence[int]], digests: NDArray[np.uint8], count: int) -> list[int]:
+    """Return at most ``count`` rows of whole groups, in the order of their smallest content hash."""
+    chosen: list[int] = []
+    for group in sorted(groups, key=lambda rows: min(digests[row].tobytes() for row in rows)) if count else ():
+        if len(group) <= count - len(chosen):
+            chosen += group
+        if len(chosen) == count:
+            break
+    return chosen

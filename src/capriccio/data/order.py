@@ -94,5 +94,30 @@ class EndlessOrder:
             raise ValueError(f"the saved order is over {len(order)} items, this data set has {len(self._order)}.")
         self._order = order
         self._step = int(state["step"])
+        self._load_rng(state)
+
+    def load_grown(self, state: Mapping[str, Any], renumbered: NDArray[np.int64]) -> None:
+        """Go on where :meth:`state_dict` was taken over fewer items; the others enter at random places from here on.
+
+        Old items come in the order in which they would have come; the stream counts its steps anew.
+
+        Args:
+            state: of the stream over the old items.
+            renumbered: which item of this stream each old item is now, int64 [number of old items].
+
+        Raises: ValueError if the state is not over the old items.
+        """
+        order = np.array(state["order"], dtype=np.int64)
+        if len(order) != len(renumbered):
+            raise ValueError(f"the saved order is over {len(order)} items, not over {len(renumbered)}.")
+        self._load_rng(state)
+        coming = np.roll(renumbered[order], -(int(state["step"]) % len(order)))
+        entering = np.setdiff1d(np.arange(len(self)), renumbered)
+        self._rng.shuffle(entering)
+        places = np.sort(self._rng.randint(len(order) + 1, size=len(entering)))
+        self._order = np.insert(coming, places, entering)
+        self._step = 0
+
+    def _load_rng(self, state: Mapping[str, Any]) -> None:
         keys = np.array(state["rng_keys"], dtype=np.uint32)
         self._rng.set_state(("MT19937", keys, int(state["rng_position"]), 0, 0.0))

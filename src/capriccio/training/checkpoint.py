@@ -220,6 +220,7 @@ def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
 
 def _upgraded(progress: dict[str, Any]) -> dict[str, Any]:
     """Return what a checkpoint of an older format version would say in the words of this one."""
+    progress = {"data_history": []} | progress  # from before data sets could grow
     if progress["format_version"] < 2:
         # Version 1 did not know its pictures' hash, nor whether rounds were small by choice or for want of memory.
         snapshot_nimg = progress["snapshot_nimg"]

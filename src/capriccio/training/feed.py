@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -17,21 +17,28 @@ from capriccio.data.lanes import Say
 from capriccio.data.order import EndlessOrder
 from capriccio.data.stores import CacheMode
 from capriccio.data.stream import PictureStream, StreamedPictures, is_streamed, open_streamed
-from capriccio.errors import RunError, ShapeError
+from capriccio.errors import DatasetError, RunError, ShapeError
 from capriccio.runtime import Processes
 from capriccio.training.iteration import Batch
 
 _CACHE_ON_DISK: dict[str, CacheMode] = {"auto": "auto", "none": "none", "raw": "raw", "device": "raw"}
 
 
-def open_data(config: RunConfig, processes: Processes) -> DatasetSplit:
+def open_data(config: RunConfig, processes: Processes, *, grown_from: Sequence[str] = ()) -> DatasetSplit:
     """Open the pictures of a run; the main process first, so that it alone builds what goes into the cache.
+
+    Args:
+        config: the run.
+        processes: those that train together.
+        grown_from: hashes of what the set was before, see :func:`~capriccio.data.dataset.open_dataset`.
 
     Raises: DatasetError, or ShapeError if the pictures have other channels than the networks.
     """
     shape = config.generator.shape
     data = config.data
     if is_streamed(data.path, data.cache):
+        if grown_from:
+            raise DatasetError(f"'{data.path}': streamed shards cannot grow while a run goes on.")
         return open_streamed(
             data.path,
             shape,
@@ -52,6 +59,7 @@ def open_data(config: RunConfig, processes: Processes) -> DatasetSplit:
             subset=data.subset,
             seed=config.seed,
             holdout=data.holdout,
+            grown_from=grown_from,
             cache=_CACHE_ON_DISK[data.cache],
         )
 
@@ -163,7 +171,14 @@ class _Shuffled:
         return {name: torch.from_numpy(np.asarray(array)) for name, array in self._order.state_dict().items()}
 
     def go_to(self, position: Mapping[str, Tensor]) -> None:
-        self._order.load_state_dict({name: tensor.numpy() for name, tensor in position.items()})
+        state = {name: tensor.numpy() for name, tensor in position.items()}
+        copies = 2 if self._dataset.card.mirror else 1
+        before, now = len(state["order"]) // copies, self._dataset.num_pictures
+        if before == now:
+            self._order.load_state_dict(state)
+        else:  # the set grew: mirrored items, which follow all others, have moved
+            rows = np.arange(before)
+            self._order.load_grown(state, np.concatenate([rows + copy * now for copy in range(copies)]))
 
     def epochs(self, nimg: int) -> float:
         return nimg / self._dataset.num_pictures

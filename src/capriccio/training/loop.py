@@ -20,7 +20,16 @@ from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit, ImageDataset
 from capriccio.data.stream import StreamedPictures
 from capriccio.doctor.examination import LiveDoctor
-from capriccio.errors import ConfigError, DivergedError, Interrupted, JobError, RunError, StorageError, WorkerError
+from capriccio.errors import (
+    ConfigError,
+    DatasetError,
+    DivergedError,
+    Interrupted,
+    JobError,
+    RunError,
+    StorageError,
+    WorkerError,
+)
 from capriccio.networks.layers import largest_divisor
 from capriccio.presets import for_transfer, with_fp16_clamp, with_shape
 from capriccio.runtime import (
@@ -249,11 +258,7 @@ class _Run:
         if remembered is None:
             return False
         position, progress = remembered
-        if progress["data_hash"] not in (None, self.data.train.card.hash):
-            raise RunError(
-                f"'{self.folder.path}' is a run on other pictures than those of '{self.config.data.path}'; "
-                "choose another folder, or the same pictures."
-            )
+        self._recall_data(progress["data_hash"], progress["data_history"])
         self.feed.go_to(position)
         self.memory_limit = progress["memory_limit"]
         self.round_size = self._fitting_round_size()
@@ -262,6 +267,30 @@ class _Run:
         clock.snapshot_nimg = progress["snapshot_nimg"]
         clock.first_snapshot_done = progress["first_snapshot_done"]
         return True
+
+    def _recall_data(self, before: str | None, history: list[str]) -> None:
+        """Make sure that the pictures are those of the run, or those and more: new ones enter from here on.
+
+        Args:
+            before: hash of the set at the checkpoint; None in checkpoints that did not know it.
+            history: hashes of the set before it grew to that, oldest first.
+        """
+        card = self.data.train.card
+        grown_from = history if before in (None, card.hash) else [*history, before]
+        if not grown_from:
+            return
+        try:
+            self.data = open_data(self.config, self.processes, grown_from=[str(hash_) for hash_ in grown_from])
+        except DatasetError as error:
+            raise RunError(
+                f"'{self.folder.path}' is a run on other pictures than those of '{self.config.data.path}'; "
+                "choose another folder, or the same pictures."
+            ) from error
+        if before != card.hash:
+            count = self.data.train.num_pictures
+            self.log.say(f"The data set grew to {count:,} pictures; the new ones enter from here.")
+        self.feed = self._fresh_feed()
+        self.sheet = SampleSheet(self.config.generator, self.data.train, self.device)
 
     def _fitting_round_size(self) -> int:
         share = self.config.batch // self.processes.world_size
@@ -495,6 +524,7 @@ class _Run:
         clock, folder = self.clock, self.folder.checkpoints
         progress = {
             "data_hash": self.data.train.card.hash,
+            "data_history": list(self.data.train.card.grown_from),
             "memory_limit": self.memory_limit,
             "tick": clock.tick,
             "tick_start_nimg": clock.tick_start_nimg,
