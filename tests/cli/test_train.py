@@ -9,7 +9,9 @@ import yaml
 
 from capriccio.cli.train import _parser, configure
 from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
+from capriccio.errors import UsageError
 from capriccio.presets import preset
+from tests.data.shard_server import write_shards
 
 
 def configured(*argv: object, num_processes: int = 1) -> RunConfig:
@@ -58,6 +60,7 @@ def test_the_saved_configuration_of_a_run_gives_the_same_run(archive, tmp_path):
         (["--mirror"], ("data.mirror", True)),
         (["--subset", "9"], ("data.subset", 9)),
         (["--holdout", "0"], ("data.holdout", 0)),
+        (["--cache", "device"], ("data.cache", "device")),
         (["--freeze-d", "3"], ("discriminator.freeze_layers", 3)),
         (["--snapshot-minutes", "7"], ("saving.snapshot_minutes", 7.0)),
         (["--compile"], ("compile", True)),
@@ -163,3 +166,18 @@ def test_the_same_line_starts_and_resumes_a_run(archive, cli, tmp_path):
     code, _, err = cli("train", archive, "--out", tmp_path / "run", "--preset", "tiny")
     assert code == 2
     assert "--resume" in err
+
+
+def test_shards_are_trained_on_where_they_lie(cli, tmp_path):
+    shards = write_shards(tmp_path / "shards", [20, 20], size=(24, 20))
+    code, out, err = cli(
+        "train", shards, "--out", tmp_path / "run", "--resolution", "16", "--preset", "tiny", "--kimg", "0.016"
+    )
+    assert (code, err) == (0, "")
+    assert "2 shards, streamed" in out
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["data"]["path"] == shards
+
+
+def test_shards_need_a_size():
+    with pytest.raises(UsageError, match="--resolution: say to which size pictures from shards are cut"):
+        configured("https://host/set-{000..003}.tar")

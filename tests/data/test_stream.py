@@ -8,18 +8,10 @@ import pytest
 import capriccio.data.lanes as lanes_module
 import capriccio.data.shards as shards_module
 from capriccio.config import ImageShape
+from capriccio.data.intake import ShardIntake, is_heldout, label_vector, to_pixels
 from capriccio.data.lanes import Cursor, Lane
 from capriccio.data.shards import Sample
-from capriccio.data.stream import (
-    ShardIntake,
-    expand_addresses,
-    is_heldout,
-    is_streamed,
-    label_vector,
-    num_lanes,
-    open_streamed,
-    to_pixels,
-)
+from capriccio.data.stream import expand_addresses, is_streamed, num_lanes, open_streamed
 from capriccio.errors import ConfigError, DatasetError, JobError
 from tests.data.shard_server import Troubles, encoded, serving, write_shard, write_shards
 
