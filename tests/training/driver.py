@@ -20,7 +20,7 @@ from capriccio.errors import CapriccioError
 from capriccio.training import loop, losses
 from capriccio.training.iteration import Phases
 from capriccio.training.loop import train
-from tests.training.tiny import run_config
+from tests.training.tiny import ADA, run_config
 
 SLOW_FLUSH_S = 0.02
 
@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--kimg", type=float, default=0.048)
     parser.add_argument("--slow", action="store_true")
+    parser.add_argument("--augment", action="store_true", help="adaptively, from the first iterations on")
     parser.add_argument("--wait-at", type=int, default=None, help="iteration in which rank 1 falls asleep")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -55,6 +56,8 @@ def main() -> int:
 
         loop.Phases = lambda: Phases(generator_main=waiting)
     config = run_config(args.data, total_kimg=args.kimg)
+    if args.augment:
+        config = replace(config, augment=ADA)
     config = replace(config, saving=replace(config.saving, checkpoint_minutes=1e-6, keep_checkpoints=2))
     try:
         train(config, args.run, resume=True)

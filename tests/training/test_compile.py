@@ -6,11 +6,13 @@ compiler, or are silently wrong. The last tests hold on to that table; when one 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from capriccio.config import ImageShape
+from capriccio.config import AugmentConfig, ImageShape
 from capriccio.training import losses
 from capriccio.training.iteration import Phases, compiled_phases
 from tests.training.tiny import draws, reals, run_config, trained_state
@@ -18,20 +20,26 @@ from tests.training.tiny import draws, reals, run_config, trained_state
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("c_dim", "shape"),
-    [(0, ImageShape(height=16, width=16)), (3, ImageShape(height=8, width=12))],
-    ids=["plain", "labels"],
+    ("c_dim", "shape", "augment"),
+    [
+        (0, ImageShape(height=16, width=16), AugmentConfig()),
+        (3, ImageShape(height=8, width=12), AugmentConfig()),
+        (0, ImageShape(height=24, width=32), AugmentConfig(mode="fixed", pipe="bgcfnc", p=0.7)),
+    ],
+    ids=["plain", "labels", "augmented"],
 )
-def test_every_phase_compiles_whole_and_gives_eager_numbers(c_dim, shape):
-    config = run_config(shape=shape, c_dim=c_dim)
+def test_every_phase_compiles_whole_and_gives_eager_numbers(c_dim, shape, augment):
+    config = replace(run_config(shape=shape, c_dim=c_dim), augment=augment)
     state = trained_state(config, 2)
     with torch.no_grad():  # noise must matter
         for conv in state.generator.synthesis.styled_convs():
             conv.noise_strength.fill_(0.3)
-    batch, random = reals(config), draws(config, state)
+    batch = reals(config)
     torch.compiler.reset()
 
-    def numbers(phases: Phases) -> dict[str, list[Tensor]]:
+    def numbers(phases: Phases, *, fixed_shape: bool) -> dict[str, list[Tensor]]:
+        # Augmentation has sizes of its own in eager phases; in compiled ones they must not depend on what was drawn.
+        random = replace(draws(config, state), fixed_shape=fixed_shape)
         g, d = state.generator, state.discriminator
         found: dict[str, list[Tensor]] = {}
 
@@ -43,20 +51,28 @@ def test_every_phase_compiles_whole_and_gives_eager_numbers(c_dim, shape):
             network.requires_grad_(False)
 
         g.requires_grad_(True)
-        main = phases.generator_main(g, d, random.latents("Gmain", 0, 4))
+        main = phases.generator_main(
+            g, d, random.latents("Gmain", 0, 4), random.augmentation("Gmain", "fakes", 0, 4)
+        )
         note("Gmain", g, (main.loss, main.w_mean, *main.statistics.values()))
         g.requires_grad_(True)
         lengths, w_mean = phases.path_lengths(g, random.latents("Greg", 0, 2), random.pl_noise(0, 2))
         note("Greg", g, (lengths, w_mean), torch.tensor([0.5, -2.0]))
         d.requires_grad_(True)
-        main = phases.discriminator_main(g, d, random.latents("Dmain", 0, 4), batch.reals, batch.labels)
+        fakes, pictures = (random.augmentation("Dmain", kind, 0, 4) for kind in ("fakes", "reals"))
+        main = phases.discriminator_main(
+            g, d, random.latents("Dmain", 0, 4), batch.reals, batch.labels, fakes, pictures
+        )
         note("Dmain", d, (main.loss, main.w_mean, *main.statistics.values()))
         d.requires_grad_(True)
-        r1 = phases.r1_penalty(d, batch.reals, batch.labels, gamma=2.0)
+        r1 = phases.r1_penalty(
+            d, batch.reals, batch.labels, random.augmentation("Dreg", "reals", 0, 4), gamma=2.0
+        )
         note("Dreg", d, (r1.loss, *r1.statistics.values()))
         return found
 
-    eager, compiled = numbers(Phases()), numbers(compiled_phases(backend="aot_eager"))
+    eager = numbers(Phases(), fixed_shape=False)
+    compiled = numbers(compiled_phases(backend="aot_eager"), fixed_shape=True)
     for name, expected in eager.items():
         assert len(compiled[name]) == len(expected)
         for ours, theirs in zip(compiled[name], expected, strict=True):

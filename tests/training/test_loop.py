@@ -16,14 +16,14 @@ import torch
 import yaml
 from PIL import Image
 
-from capriccio.config import ImageShape, RunConfig, to_dict
+from capriccio.config import AugmentConfig, ImageShape, RunConfig, to_dict
 from capriccio.errors import DivergedError, Interrupted, RunError, ShapeError, SnapshotError, StorageError
 from capriccio.snapshots.snapshot import load_snapshot, read_header
 from capriccio.training import loop as loop_module
 from capriccio.training import losses
 from capriccio.training.iteration import Phases
 from capriccio.training.loop import train
-from tests.training.tiny import run_config, write_archive
+from tests.training.tiny import ADA, run_config, write_archive
 
 
 class Story(list[str]):
@@ -104,11 +104,49 @@ def test_pictures_with_other_channels_than_the_networks_are_told(archive, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+# ---- augmentation
+
+
+def test_adaptive_augmentation_tells_p_and_how_much_the_discriminator_overfits(archive, tmp_path, story):
+    config = run_config(archive, total_kimg=0.1)
+    config = replace(
+        config, augment=replace(ADA, target=-1.0, cap=0.4), data=replace(config.data, holdout=6)
+    )  # every sign counts as too many
+    last = train(config, tmp_path / "run", echo=story.append)
+    told = ticks(tmp_path / "run")
+    assert [tick["Progress/augment"]["mean"] for tick in told[:2]] == pytest.approx([0.0, 0.24])
+    assert told[-1]["Progress/augment"]["mean"] == 0.4
+    assert told[-1]["Progress/augment_capped_kimg"]["mean"] == pytest.approx(0.06)
+    assert read_header(last)["augment_p"] == 0.4
+    for tick in told:
+        assert tick["Progress/r_t"]["mean"] == tick["Loss/signs/real"]["mean"]
+        assert tick["Loss/scores/heldout"]["num"] == 4
+        assert abs(tick["Loss/signs/heldout"]["mean"]) <= 1
+        assert tick["Progress/r_v"].keys() == {"num", "mean", "std"}
+    assert "Augmentation: adaptive, p follows r_t to -1 and never exceeds 0.4 (0.1 kimg from 0 to 1); pipe bgc" in story
+    assert sum("Warning: augmentation stands at its cap, p = 0.4" in line for line in story) == 1
+
+
+def test_without_held_out_pictures_there_is_no_r_v(archive, tmp_path):
+    train(run_config(archive, total_kimg=0.004), tmp_path / "run", echo=lambda line: None)
+    assert ticks(tmp_path / "run")[0]["Progress/r_v"]["mean"] is None
+    assert "Loss/scores/heldout" not in ticks(tmp_path / "run")[0]
+
+
+@pytest.mark.parametrize("mode", ["fixed", "light"])
+def test_p_may_be_constant(mode, archive, tmp_path):
+    config = replace(run_config(archive, total_kimg=0.02), augment=AugmentConfig(mode=mode, pipe="bg", p=0.3))
+    train(config, tmp_path / "run", echo=lambda line: None)
+    expected = {"fixed": 0.3, "light": 1.0}[mode]
+    assert [tick["Progress/augment"]["mean"] for tick in ticks(tmp_path / "run")] == [expected] * 2
+
+
 # ---- resuming
 
 
-def test_a_resumed_run_ends_bit_identical_to_one_that_was_not_interrupted(archive, tmp_path, story):
-    config = run_config(archive)
+@pytest.mark.parametrize("augment", [AugmentConfig(), ADA], ids=["plain", "adaptive"])
+def test_a_resumed_run_ends_bit_identical_to_one_that_was_not_interrupted(augment, archive, tmp_path, story):
+    config = replace(run_config(archive), augment=augment)
     whole = train(config, tmp_path / "whole", echo=lambda line: None)
     stopped_at(16, config, tmp_path / "parts")
     stopped_at(28, config, tmp_path / "parts", resume=True)
@@ -117,6 +155,15 @@ def test_a_resumed_run_ends_bit_identical_to_one_that_was_not_interrupted(archiv
     assert parts.read_bytes() == whole.read_bytes()
     sessions = json.loads((tmp_path / "parts" / "environment.json").read_text())["sessions"]
     assert [session["resumed_at_nimg"] for session in sessions] == [0, 16, 28]
+    assert (read_header(parts)["augment_p"] > 0) == (augment is ADA)
+
+
+def test_a_run_interrupted_between_two_adjustments_of_p_is_no_different(archive, tmp_path):
+    config = replace(run_config(archive), augment=replace(ADA, interval=4))
+    whole = train(config, tmp_path / "whole", echo=lambda line: None)
+    stopped_at(20, config, tmp_path / "parts")  # after 5 iterations: one has been counted since the adjustment
+    parts = train(config, tmp_path / "parts", resume=True, echo=lambda line: None)
+    assert parts.read_bytes() == whole.read_bytes()
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_and_that_is_said(archive, tmp_path, story):
@@ -348,6 +395,7 @@ def test_a_travelling_snapshot_is_half_as_large_and_goes_on(archive, tmp_path, s
     facts = load_snapshot(last).facts
     assert facts.nimg == 60
     assert facts.pl_mean > 0
+    assert facts.augment_p == 0
     assert [tick["nimg"] for tick in ticks(tmp_path / "next")] == [52, 60]
 
 

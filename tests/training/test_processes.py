@@ -13,6 +13,7 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
+from capriccio.snapshots.snapshot import read_header
 from tests.training.test_kill import FINAL, ROOT, finished
 
 NETWORK_TOLERANCE = 2e-4
@@ -67,6 +68,14 @@ def test_two_processes_train_the_network_of_one_and_resume_on_another_number(arc
     assert "Resumed" in together(2, archive, tmp_path / "changing", "--kimg", 0.08)
     assert_like(tmp_path / "changing", tmp_path / "one")
     assert load_file(tmp_path / "changing" / FINAL).keys() == load_file(tmp_path / "one" / FINAL).keys()
+
+
+def test_two_processes_augment_as_one_does(archive, tmp_path):
+    finished(archive, tmp_path / "one", "--kimg", 0.08, "--augment")
+    together(2, archive, tmp_path / "two", "--kimg", 0.08, "--augment")
+    assert_like(tmp_path / "two", tmp_path / "one")
+    one, two = (read_header(tmp_path / name / FINAL)["augment_p"] for name in ("one", "two"))
+    assert one == two > 0
 
 
 def test_when_a_worker_is_killed_the_others_stop_and_say_so(archive, tmp_path):

@@ -21,7 +21,9 @@ def states(source_shape: ImageShape, shape: ImageShape) -> tuple[Snapshot, Train
     """Return a snapshot of one shape and a fresh state of another, of other random numbers."""
     source = new_state(replace(run_config(shape=source_shape), seed=1), CPU)
     snapshot = Snapshot(
-        generator=source.generator_ema, discriminator=source.discriminator, facts=SnapshotFacts(nimg=5000, pl_mean=0.5)
+        generator=source.generator_ema,
+        discriminator=source.discriminator,
+        facts=SnapshotFacts(nimg=5000, pl_mean=0.5, augment_p=0.3),
     )
     return snapshot, new_state(run_config(shape=shape), CPU)
 
@@ -105,6 +107,7 @@ def test_going_on_takes_networks_clock_and_mean(tmp_path):
     lines = continue_from_snapshot(path, state)
     assert "Continued from travelling.safetensors at 5.0 kimg" in lines[0]
     assert (state.nimg, state.warm_start_nimg, float(state.pl_mean)) == (5000, 5000, 0.5)
+    assert state.augmentation.adapted_p == 0.3
     assert all(
         torch.equal(t, snapshot.generator.state_dict()[name]) for name, t in state.generator.state_dict().items()
     )
@@ -123,11 +126,13 @@ def test_going_on_with_another_network_is_refused(other: RunConfig, tmp_path):
         continue_from_snapshot(path, new_state(other, CPU))
 
 
-def test_a_run_from_another_network_keeps_its_average_from_the_start():
+def test_a_run_from_another_network_keeps_its_average_from_the_start_and_augments_sooner():
     config = preset("tiny", ImageShape(height=16, width=16))
     assert config.ema.rampup is not None
     assert for_transfer(config) == replace(
         config, ema=replace(config.ema, rampup=None), augment=replace(config.augment, kimg=100.0)
     )
+    asked = replace(config, augment=replace(config.augment, kimg=300.0))
+    assert for_transfer(asked).augment.kimg == 300
     beta = ema_beta(for_transfer(config).ema, nimg=0, batch=8)
     assert beta == pytest.approx(0.5 ** (8 / (1000 * config.ema.half_life_kimg)))

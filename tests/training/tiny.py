@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from capriccio.config import (
+    AugmentConfig,
     DataConfig,
     DiscriminatorConfig,
     EmaConfig,
@@ -59,6 +60,10 @@ def run_config(
         batch=BATCH,
         precision="fp32",
     )
+
+
+ADA = AugmentConfig(mode="ada", target=0.0, kimg=0.1, interval=2)
+"""Adaptive augmentation whose p moves by 0.08 in every second iteration of a run of toy size."""
 
 
 def write_archive(path: Path, shape: ImageShape = SHAPE, *, count: int = 24, num_classes: int = 0) -> Path:

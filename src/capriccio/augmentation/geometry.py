@@ -59,6 +59,10 @@ class Geometry(NamedTuple):
     y: Enlargement
     theta: Tensor
     """[N, 2, 3]: from the sampled grid to the enlarged picture, as :func:`sample_bilinear` has it."""
+    reductions: tuple[Tensor | None, Tensor | None]
+    """For x and y: the reduction ×2 as a matrix [S, 2(S + 2P)]; None for large pictures, which are filtered."""
+    taps: Tensor
+    """[12], the filter."""
 
 
 def inverse_matrices(given: GeometryParameters, height: int, width: int) -> Tensor:
@@ -134,15 +138,16 @@ def plan_geometry(matrices: Tensor, margins: Margins, height: int, width: int, *
     m = moving(-0.5, -0.5) @ m @ moving(0.5, 0.5)
     grid_height, grid_width = _grid_size(height, width)
     theta = scaling(1 / continued_width, 1 / continued_height) @ m @ scaling(grid_width / 2, grid_height / 2)
-    return Geometry(x, y, theta[:, :2].contiguous())
+    reductions = tuple(_reduction(size) if size <= LARGEST_MATRIX else None for size in (width, height))
+    return Geometry(x, y, theta[:, :2].contiguous(), (reductions[0], reductions[1]), make_filter(SYM6))
 
 
 def resample(images: Tensor, plan: Geometry) -> Tensor:
     """Resample ``images`` [N, C, H, W] as planned; the result has their shape."""
     height, width = images.shape[2:]
-    enlarged = _enlarge(_enlarge(images.contiguous(), plan.x, 3), plan.y, 2)
+    enlarged = _enlarge(_enlarge(images.contiguous(), plan.x, plan.taps, 3), plan.y, plan.taps, 2)
     sampled = sample_bilinear(enlarged, plan.theta, _grid_size(height, width))
-    return _reduce(_reduce(sampled, 3), 2)
+    return _reduce(_reduce(sampled, plan.reductions[0], plan.taps, 3), plan.reductions[1], plan.taps, 2)
 
 
 def _grid_size(height: int, width: int) -> tuple[int, int]:
@@ -164,52 +169,41 @@ def _enlargement(size: int, room: tuple[int, int], margins: tuple[int, int]) -> 
     steps = Reflection(reflected, None if room == margins else (inside, inside.repeat_interleave(2)))
     if size > LARGEST_MATRIX:
         return steps
-    return _enlarge(torch.eye(size)[None, None], steps, 3)[0, 0].T.contiguous()
+    return _enlarge(torch.eye(size)[None, None], steps, make_filter(SYM6), 3)[0, 0].T.contiguous()
 
 
-def _enlarge(images: Tensor, plan: Enlargement, dim: int) -> Tensor:
+def _enlarge(images: Tensor, plan: Enlargement, taps: Tensor, dim: int) -> Tensor:
     """Continue and enlarge ``images`` [N, C, H, W] along one axis."""
     if isinstance(plan, Tensor):
         return images @ plan.T if dim == 3 else plan @ images
     images = images.index_select(dim, plan.source)
     if plan.inside is not None:
-        images = images * _along(plan.inside[0], dim)
+        images = images * _lying_along(plan.inside[0], dim)
     before, after = len(SYM6) // 2, len(SYM6) // 2 - 1
     padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
-    enlarged = upfirdn2d(images, _kernel(images.device, dim), up=_factor(dim), padding=padding, gain=2)
-    return enlarged if plan.inside is None else enlarged * _along(plan.inside[1], dim)
+    enlarged = upfirdn2d(images, _lying_along(taps, dim), up=_factor(dim), padding=padding, gain=2)
+    return enlarged if plan.inside is None else enlarged * _lying_along(plan.inside[1], dim)
 
 
-def _reduce(images: Tensor, dim: int) -> Tensor:
+def _reduce(images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int) -> Tensor:
     """Reduce ``images`` [N, C, H, W], continued by P pixels of the result on each side, along one axis."""
-    if images.shape[dim] <= 2 * (LARGEST_MATRIX + 2 * _REACH):
-        matrix = _reduction(images.shape[dim], images.device)
+    if matrix is not None:
         return images @ matrix.T if dim == 3 else matrix @ images
-    return _filter_and_reduce(images, dim)
-
-
-def _filter_and_reduce(images: Tensor, dim: int) -> Tensor:
-    sides = (-1, -1)  # 5 zeros are usual on each side; 2P samples that the sampled grid has too many are dropped
+    sides = (-1, -1)  # of the 5 zeros usual on each side, and the 2P = 6 samples too many, remains this
     padding = (*sides, 0, 0) if dim == 3 else (0, 0, *sides)
-    return upfirdn2d(images, _kernel(images.device, dim), down=_factor(dim), padding=padding, flip_filter=True)
+    return upfirdn2d(images, _lying_along(taps, dim), down=_factor(dim), padding=padding, flip_filter=True)
 
 
 @cache
-def _reduction(size: int, device: torch.device) -> Tensor:
-    """Return the reduction of an axis of ``size`` samples as a matrix [size/2 − 2P, size]."""
-    return _filter_and_reduce(torch.eye(size)[None, None], 3)[0, 0].T.contiguous().to(device)
+def _reduction(size: int) -> Tensor:
+    """Return the reduction of an axis of ``size`` pixels as a matrix [size, 2(size + 2P)]."""
+    basis = torch.eye(2 * (size + 2 * _REACH))[None, None]
+    return _reduce(basis, None, make_filter(SYM6), 3)[0, 0].T.contiguous()
 
 
-@cache
-def _kernel(device: torch.device, dim: int) -> Tensor:
-    """Return the filter along one axis, [1, 12] or [12, 1]."""
-    taps = make_filter(SYM6).to(device)
-    return taps[None, :] if dim == 3 else taps[:, None]
+def _lying_along(values: Tensor, dim: int) -> Tensor:
+    return values[None, :] if dim == 3 else values[:, None]
 
 
 def _factor(dim: int) -> tuple[int, int]:
     return (2, 1) if dim == 3 else (1, 2)
-
-
-def _along(values: Tensor, dim: int) -> Tensor:
-    return values[None, :] if dim == 3 else values[:, None]
