@@ -32,7 +32,7 @@ DEFAULT_COUNT = 50_000
 _DEFAULT_NEIGHBOURS = {"pr": 3, "dc": 5}
 _IMPLIED = {"fid": ("fd", "inception"), "kid": ("kd", "inception"), "is": ("is", "inception"),
             "pr": ("pr", "vgg"), "dc": ("dc", "vgg")}  # fmt: skip
-_SET_NAME = re.compile(r"(fid|kid|is|pr|dc|fd|kd)(?:_([a-z]+))?(?:(\d+)(k?))?(?:(?<=k)(\d+)|_k(\d+))?(_full)?")
+_SET_NAME = re.compile(r"(fid|kid|is|pr|dc|fd|kd)(?:_(?!full)([a-z]+))?(?:(\d+)(k?))?(?:(?<=k)(\d+)|_k(\d+))?(_full)?")
 _PATH_NAME = re.compile(r"(ppl2?)_([zw])(full|end)(?:_([a-z]+))?(?:_(\d+)(k?))?")
 EXAMPLES = (
     "fid50k_full", "kid50k_full", "pr50k3_full", "dc50k5_full", "is50k", "ppl2_wend", "fd_squeeze5k_full",
