@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from PIL import Image
 
@@ -25,6 +27,7 @@ ARCHIVE_VERSION = 1
 """Version of our keys in ``dataset.json``."""
 
 PICTURES_PER_FOLDER = 1000
+_ZIP64_FROM = 1 << 30
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: archives of equal content are equal files
 
 _SUFFIX = {"webp": "webp", "png": "png", "jpeg": "jpg"}
@@ -51,13 +54,14 @@ class ArchiveWriter:
 
     _zip: zipfile.ZipFile
     _image_format: ImageFormat
-    _lines: list[bytes] = field(default_factory=list)
-    """One JSON object per picture: a fifth of the memory of dictionaries."""
+    _lines: IO[bytes]
+    """One JSON object per picture, on disk until the end: so memory hardly grows with the archive."""
+    _count: int = 0
     _labels: list[tuple[str, Any]] = field(default_factory=list)
 
     def __len__(self) -> int:
         """Number of pictures stored so far."""
-        return len(self._lines)
+        return self._count
 
     def add(
         self, picture: EncodedPicture, *, source: str = "", label: Any = None, facts: Mapping[str, Any] | None = None
@@ -74,7 +78,7 @@ class ArchiveWriter:
         name = f"{count // PICTURES_PER_FOLDER:05d}/img{count:08d}.{_SUFFIX[self._image_format]}"
         self._store(name, picture.data)
         line = {"name": name, "sha256": picture.sha256} | ({"source": source} if source else {}) | dict(facts or {})
-        self._lines.append(_json(line))
+        self._tell(line)
         if label is not None:
             self._labels.append((name, label))
         return name
@@ -87,7 +91,7 @@ class ArchiveWriter:
         lines = {line["name"]: line for line in index["pictures"]}
         for name in files.names:
             self._store(name, files.read(name))
-            self._lines.append(_json(lines[name]))
+            self._tell(lines[name])
         self._labels += [(name, label) for name, label in index.get("labels") or []]
 
     def finish(self, facts: Mapping[str, Any], class_names: Sequence[str] = ()) -> None:
@@ -102,13 +106,18 @@ class ArchiveWriter:
             labels = [(name, numbers[label] if isinstance(label, str) else label) for name, label in labels]
         known = {"class_names": names} if labels and names else {}
         index = _json({"labels": labels, "version": ARCHIVE_VERSION, **facts, **known, "count": len(self)}, indent=0)
-        pictures = b",\n".join(self._lines)
-        self._store(INDEX_NAME, index.removesuffix(b"\n}") + b',\n"pictures": [\n' + pictures + b"\n]\n}")
+        with self._zip.open(_member(INDEX_NAME), "w", force_zip64=self._lines.seek(0, 2) > _ZIP64_FROM) as file:
+            file.write(index.removesuffix(b"\n}") + b',\n"pictures": [\n')
+            self._lines.seek(0)
+            shutil.copyfileobj(self._lines, file)
+            file.write(b"\n]\n}")
+
+    def _tell(self, line: Mapping[str, Any]) -> None:
+        self._lines.write((b",\n" if self._count else b"") + _json(line))
+        self._count += 1
 
     def _store(self, name: str, data: bytes) -> None:
-        info = zipfile.ZipInfo(name, date_time=_EPOCH)
-        info.external_attr = 0o644 << 16
-        self._zip.writestr(info, data)
+        self._zip.writestr(_member(name), data)
 
 
 @contextmanager
@@ -121,8 +130,12 @@ def writing_archive(
     them are the numbers that names of classes already have.
     """
     facts: dict[str, Any] = {"licence": licence, "height": size[0], "width": size[1]}
-    with replacing(dest) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        writer = ArchiveWriter(archive, image_format)
+    with (
+        replacing(dest) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive,
+        tempfile.TemporaryFile() as lines,
+    ):
+        writer = ArchiveWriter(archive, image_format, lines)
         yield writer, facts
         writer.finish(facts, facts.pop("class_names", ()))
 
@@ -134,6 +147,12 @@ def encode(image: Image.Image, image_format: ImageFormat = "webp") -> EncodedPic
     data = buffer.getvalue()
     pixels = decode(data) if image_format == "jpeg" else as_pixels(image)
     return EncodedPicture(data=data, sha256=digest(pixels).tobytes().hex())
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, date_time=_EPOCH)
+    info.external_attr = 0o644 << 16
+    return info
 
 
 def _json(value: Any, indent: int | None = None) -> bytes:

@@ -20,7 +20,7 @@ _REDUCING_GAP = 3.0
 def resize(
     image: Image.Image, size: tuple[int, int], box: Box, *, resample: ResampleFilter, linear: bool = False
 ) -> Image.Image:
-    """Reduce the part ``box`` of ``image`` to ``size`` (height, width); pixels outside the box do not bleed in.
+    """Reduce the part ``box`` of ``image`` to ``size`` (height, width); at its edges the filter sees what lies beyond.
 
     Args:
         image: of mode L, RGB or RGBA.

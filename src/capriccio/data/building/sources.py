@@ -66,26 +66,23 @@ class FolderSource:
         self._unreadable: list[str] = []
         found = os.walk(path, onerror=lambda error: self._unreadable.append(str(error.filename)))
         files = (Path(folder, file) for folder, _, files in found for file in files)
-        self._files = {file.relative_to(path).as_posix(): file for file in files}
-        self._labels = _own_labels(FolderFiles(path)) if INDEX_NAME in self._files else {}
-
-    @property
-    def names(self) -> Sequence[str]:
-        """All files, sorted by name."""
-        return sorted(self._files)
+        self.names = sorted(file.relative_to(path).as_posix() for file in files)
+        self._labels = _own_labels(FolderFiles(path)) if INDEX_NAME in self.names else {}
 
     def __iter__(self) -> Iterator[Item | Entry]:
         """Yield every file in the order of the names."""
         for folder in self._unreadable:
             yield Entry(Path(folder).relative_to(self.path).as_posix(), "unreadable", "is a folder that cannot be read")
-        names, refused = self.names, {}
-        for name in names:
+        refused: dict[str, tuple[Status, str]] = {}
+        sizes = {}
+        for name in self.names:
             if (why := _refused_by_name(name)) is not None:
                 refused[name] = why
-            elif not _is_regular(self._files[name]):
+            elif (size := _regular_size(self.path / name)) is None:
                 refused[name] = "unreadable", "is a link to nothing, or no regular file"
-        sizes = {name: size for name in names if name not in refused and (size := self._files[name].stat().st_size)}
-        yield from _told_apart(names, refused, sizes, lambda name: FileContent(self._files[name]), self._labels)
+            elif size:
+                sizes[name] = size
+        yield from _told_apart(self.names, refused, sizes, lambda name: FileContent(self.path / name), self._labels)
 
 
 class ZipSource:
@@ -206,9 +203,10 @@ def _own_labels(files: PictureFiles) -> dict[str, Any]:
     return dict(entries)
 
 
-def _is_regular(path: Path) -> bool:
-    """Whether a file can be read to its end: no pipe, no device, no link to nothing."""
+def _regular_size(path: Path) -> int | None:
+    """Return the size of a file that can be read to its end; None for a pipe, a device or a link to nothing."""
     try:
-        return stat.S_ISREG(path.stat().st_mode)
+        found = path.stat()
     except OSError:
-        return False
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
