@@ -104,7 +104,8 @@ class CommandParser(ArgumentParser):
             keys = [action.dest for action in self._actions]
             return f"'{unknown[1]}' is not a setting.{nearest(unknown[1], keys)}"
         if wrong := re.match(r'Parser key "(.*?)": (.*)', message):
-            return f"--{wrong[1]}: {wrong[2]}"
+            flags = {action.dest: action.option_strings[0] for action in self._actions if action.option_strings}
+            return f"{flags.get(wrong[1], '--' + wrong[1])}: {wrong[2]}"
         return message
 
 

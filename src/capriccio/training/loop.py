@@ -503,7 +503,7 @@ class _Run:
             return
         try:
             evaluation = self.metrics.measure(self.state.generator_ema, nimg, snapshot)
-        except WorkerError:
+        except (Interrupted, WorkerError):
             raise
         except (JobError, OSError) as error:  # costs the number, never the run
             self.log.say(f"Warning: {snapshot.name} was not measured: {error}")
