@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +31,11 @@ SETS = "fd_random100_full,kd_random100_full,pr_random100_k3_full,dc_random100_k5
 
 
 def fakes(generator, **changes) -> Fakes:
-    chosen = dict(
+    chosen = Fakes(
         generator=generator, name="tiny", labels=DatasetLabels(None), count=100, seed=0, psi=1.0, batch=16,
         device=torch.device("cpu"),
     )  # fmt: skip
-    return Fakes(**chosen | changes)
+    return replace(chosen, **changes)
 
 
 def evaluator(metrics: str, data=None, **changes) -> Evaluator:

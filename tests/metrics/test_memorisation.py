@@ -45,7 +45,7 @@ def test_the_probability_is_that_of_random_orders():
 
 
 def test_too_few_heldout_pictures_are_refused():
-    with pytest.raises(DatasetError, match="at least 20 held-out pictures.*has 3; train with --holdout"):
+    with pytest.raises(DatasetError, match=r"at least 20 held-out pictures.*has 3; train with --holdout"):
         judge(ratios(10, 0), ratios(3, 1))
 
 

@@ -1,4 +1,4 @@
-"""Architectures, by their tensors and by what they do; scripts/verify_feature_networks.py compares with others' code."""
+"""Architectures, by their tensors and by what they do; a script compares them with those of others."""
 
 from __future__ import annotations
 

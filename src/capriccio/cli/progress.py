@@ -56,9 +56,13 @@ class _Lines:
     def __init__(self, about: str) -> None:
         self._about = about
         self._started = self._told = time.monotonic()
+        self._done = 0
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
+        if done < self._done:  # the next part of the work
+            self._started = self._told = now
+        self._done = done
         if now - self._told < _SECONDS_BETWEEN_LINES:
             return
         self._told = now

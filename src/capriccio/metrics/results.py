@@ -131,10 +131,11 @@ def _cards(evaluation: Evaluation) -> list[str]:
     cards = [result.card.to_dict() for result in evaluation.results]
     common = {name: value for name, value in cards[0].items() if all(card[name] == value for card in cards)}
     lines = [f"{name}: {_shown(value)}" for name, value in common.items()]
+    alike: dict[str, list[str]] = {}
     for card in cards:
         own = [f"{name} {_shown(value)}" for name, value in card.items() if name not in common and name != "metric"]
-        if own:
-            lines.append(f"{card['metric']}: {'; '.join(own)}")
+        alike.setdefault("; ".join(own), []).append(card["metric"])
+    lines += [f"{', '.join(metrics)}: {own}" for own, metrics in alike.items() if own]
     return lines
 
 

@@ -508,9 +508,9 @@ class _Run:
         except (JobError, OSError) as error:  # costs the number, never the run
             self.log.say(f"Warning: {snapshot.name} was not measured: {error}")
             return
+        numbers = evaluation.values | {"nimg": float(nimg)}  # the tick they are told with ended a little earlier
         self.log.amend(
-            {f"Metrics/{name}": {"num": 1, "mean": value, "std": 0.0} for name, value in evaluation.values.items()},
-            nimg=nimg,
+            {f"Metrics/{name}": {"num": 1, "mean": value, "std": 0.0} for name, value in numbers.items()}, nimg=nimg
         )
         best = self.metrics.best() if self.processes.is_main else None
         self.log.say(
