@@ -171,7 +171,7 @@ def _print_findings(findings: Mapping[str, Finding]) -> None:
         console.print()
         console.print(Text.assemble((finding.severity, f"bold {_COLOURS[finding.severity]}"), f"  {finding.what}"))
         for label, text in (("evidence", finding.evidence), ("advice", finding.advice), ("more", _section(name))):
-            console.print(Padding(Text.assemble((f"{label}: ", "bold"), text), (0, 0, 0, 2)))
+            console.print(Padding(Text.assemble((f"{label}: ", "bold"), text), (0, 0, 0, 2), expand=False))
     if findings:
         console.print()
 

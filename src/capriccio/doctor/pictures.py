@@ -57,7 +57,7 @@ def mode_collapse(record: RunRecord) -> Finding | None:
         severity="serious" if grave else "warning",
         what="Mode collapse: the generator paints the same few pictures.",
         evidence=f"In {path.name} (kimg {kimg}) two pictures differ {pairs:.0%} as much as two of the data, and the "
-        f"most similar ones {nearest:.0%} as much{_best_variety(record, real)}.",
+        f"most similar ones {nearest:.0%} as much{_best_variety(record, real, nearest)}.",
         advice="Go back to the most varied snapshot with --init-from; raise --gamma (now "
         f"{record.config.loss.r1_gamma:g}) twofold; with few pictures train with --augment ada. A narrow data set, "
         "or one with many duplicates, collapses more easily.",
@@ -126,15 +126,14 @@ def _newest_sheet(record: RunRecord) -> tuple[int, Path | None]:
     return (kimg, path) if path is not None and kimg >= max(earliest, 1) else (kimg, None)
 
 
-def _best_variety(record: RunRecord, real: Variety) -> str:
-    """Say where in the run the pictures were most varied, if that was before."""
-    sheets = record.sheets()
-    best, when = 0.0, 0
-    for kimg, path in sheets[1:]:  # the first shows an untrained network
-        seen = _variety_of(path, record.config.generator.shape)
-        if seen is not None and seen.mean_distance / real.mean_distance > best:
-            best, when = seen.mean_distance / real.mean_distance, kimg
-    return f"; the most varied sheet is that of kimg {when}, {best:.0%}" if sheets and when != sheets[-1][0] else ""
+def _best_variety(record: RunRecord, real: Variety, now: float) -> str:
+    """Say where in the run the pictures were most varied, if they were clearly more so than ``now``."""
+    shape = record.config.generator.shape
+    seen = [(v.nearest_distance / real.nearest_distance, kimg)
+            for kimg, path in record.sheets()[1:]  # the first shows an untrained network
+            if (v := _variety_of(path, shape)) is not None]  # fmt: skip
+    best, kimg = max(seen, default=(0.0, 0))
+    return f"; the most varied sheet is that of kimg {kimg}, {best:.0%}" if best > now * 1.1 + 0.01 else ""
 
 
 def _leaks(real: Traits, fake: Traits) -> list[str]:
