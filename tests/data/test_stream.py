@@ -182,6 +182,10 @@ def test_a_stream_over_http_is_that_of_the_files(shards):
         assert numbers(stream_of(f"{address}/set-{{000..007}}.tar"), 160) == expected
 
 
+def test_any_address_that_fsspec_knows_can_be_streamed(shards):
+    assert numbers(stream_of(f"file://{shards}"), 160) == numbers(stream_of(shards), 160)
+
+
 def test_dropped_and_stalled_connections_change_nothing_and_are_named(shards, monkeypatch):
     monkeypatch.setattr(shards_module, "TIMEOUT_SECONDS", 0.2)
     folder = Path(shards).parent
