@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 import capriccio.data.lanes as lanes_module
 from capriccio.config import RunConfig
-from capriccio.errors import ConfigError, RunError
+from capriccio.errors import ConfigError, JobError, RunError
 from capriccio.runtime import Processes
 from capriccio.training.feed import Feed, open_data
 from capriccio.training.loop import train
@@ -53,6 +54,27 @@ def test_a_resumed_run_on_a_bad_server_ends_bit_identical_to_one_on_files(shards
     assert parted.read_bytes() == whole.read_bytes()
     assert "Resumed at 0.0 kimg." in lines
     assert lines[0].startswith("Data: set, 4 shards, streamed, the first 45 pictures in memory, 3×16×16")
+
+
+@pytest.mark.slow
+def test_a_run_whose_server_goes_away_saves_and_goes_on_when_it_is_back(shards, tmp_path):
+    whole = train(streamed(shards, total_kimg=0.2), tmp_path / "whole", echo=lambda line: None)
+    troubles = Troubles()
+
+    def leave(line: str) -> None:
+        if line.startswith("tick 2 "):
+            troubles.refuse = {f"set-{i:03d}.tar" for i in range(4)}
+
+    with serving(Path(shards).parent, troubles) as address:
+        config = streamed(f"{address}/set-{{000..003}}.tar", total_kimg=0.2)
+        with pytest.raises(JobError, match="no picture came from 4 shards"):
+            train(config, tmp_path / "run", echo=leave)
+        assert ticks(tmp_path / "run")[-1]["nimg"] >= 44
+        troubles.refuse = set()
+        parted = train(config, tmp_path / "run", resume=True, echo=lambda line: None)
+    sessions = json.loads((tmp_path / "run" / "environment.json").read_text())["sessions"]
+    assert 44 <= sessions[1]["resumed_at_nimg"] < 200
+    assert parted.read_bytes() == whole.read_bytes()
 
 
 def test_epochs_and_waiting_are_told(shards, tmp_path):

@@ -33,7 +33,7 @@ from capriccio.data.lanes import Lane, LaneStream, Say
 from capriccio.data.pictures import PictureError, Pixels
 from capriccio.data.shards import Sample, expand_braces, is_shard, is_url, read_shard
 from capriccio.data.stores import MappedStore
-from capriccio.errors import ConfigError, DatasetError
+from capriccio.errors import ConfigError, DatasetError, JobError
 
 NUM_LANES = 8
 """Lanes of a stream, where there are as many shards."""
@@ -121,8 +121,13 @@ class PictureStream:
         """
         for lane in self._mine.values():
             lane.start()
+        before = self.position()
         rows = range(self._step + self._rank, self._step + batch, self._world_size)
-        pictures = [self._mine[row % self._num_lanes].next() for row in rows]
+        try:
+            pictures = [self._mine[row % self._num_lanes].next() for row in rows]
+        except JobError:
+            self.go_to(*before)  # none of the batch was given out: a checkpoint may be saved
+            raise
         self._step += batch
         return np.stack([p.pixels for p in pictures]), np.stack([p.label for p in pictures])
 

@@ -43,7 +43,7 @@ from capriccio.runtime import (
 from capriccio.training.checkpoint import load_newest, remove_old, save_checkpoint
 from capriccio.training.draws import SeededDraws
 from capriccio.training.feed import Feed, open_data
-from capriccio.training.iteration import Phases, Trainer, compiled_phases
+from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.overfitting import Overfitting, measure_overfitting
 from capriccio.training.report import RunLog, Statistics, duration, memory_use, moments
 from capriccio.training.run_folder import RunFolder
@@ -349,14 +349,24 @@ class _Run:
 
     def _iterate(self) -> None:
         started = time.monotonic()
-        batch = self.feed.next()
-        self.statistics.add_seconds("data", self.feed.last_wait)
+        batch = self._next_batch()
         size = self.trainer.run(self.state, batch, self._draws(), round_size=self.round_size)
         if size < self.round_size:
             self.log.say(f"Out of memory: rounds of {size} instead of {self.round_size} pictures from now on.")
             self.round_size = size
             self.memory_limit = size * self.processes.world_size
         self.state.seconds += time.monotonic() - started
+
+    def _next_batch(self) -> Batch:
+        """Return the next batch; a run whose streamed shards are gone saves what it has before it ends."""
+        try:
+            batch = self.feed.next()
+        except JobError:
+            if self.processes.world_size == 1:  # others are on their way to the next exchange, and wait there
+                self._save_checkpoint()
+            raise
+        self.statistics.add_seconds("data", self.feed.last_wait)
+        return batch
 
     def _set_precision(self) -> None:
         low = self.precision.dtype if self.state.nimg >= self.state.fp32_until_nimg else None
