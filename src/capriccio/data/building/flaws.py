@@ -24,6 +24,7 @@ _BAR_TOLERANCE = 8.0
 """Grey levels between the two bars of a pair, and between the rows of one."""
 _BAR_SHARE = 0.02
 """Of the side, for each bar of a pair."""
+_BAR_EDGE_ROWS = 5
 _BAR_STEP = 10.0
 """Grey levels by which the picture sets itself off from the bar."""
 
@@ -103,8 +104,14 @@ def _has_bar_pair(grey: Grey) -> bool:
     if first < least or last < least or first + last >= height:
         return False
     levels = float(grey[:first].mean()), float(grey[height - last :].mean())
-    steps = float(np.abs(grey[first] - levels[0]).mean()), float(np.abs(grey[height - last - 1] - levels[1]).mean())
+    inside = grey[first : height - last]
+    steps = _step(inside, levels[0]), _step(inside[::-1], levels[1])
     return abs(levels[0] - levels[1]) <= _BAR_TOLERANCE and min(steps) >= _BAR_STEP
+
+
+def _step(inside: Grey, level: float) -> float:
+    """Return how far the first rows beside a bar are from its level; the very first may be smeared by compression."""
+    return float(np.abs(inside[:_BAR_EDGE_ROWS] - level).mean(axis=1).max())
 
 
 def _bar_height(grey: Grey) -> int:
