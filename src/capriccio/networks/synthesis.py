@@ -45,7 +45,7 @@ class StyledConv(nn.Module):
         self.resampling: Resampling = resampling
         self.conv_clamp = config.conv_clamp
         self.affine = EqualizedLinear(config.w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(conv_weight(out_channels, in_channels, 3))
+        self.weight = nn.Parameter(conv_weight(out_channels, in_channels, 3, transposed=resampling == "up"))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.use_noise = config.use_noise
         self.demodulate = config.demodulate

@@ -92,7 +92,7 @@ def _per_channel(factors: Tensor, like: Tensor) -> Tensor:
 
 
 def _shared(weight: Tensor, like: Tensor) -> Tensor:
-    return weight.to(like.dtype, memory_format=torch.channels_last)
+    return weight.to(like.dtype)
 
 
 def _rescaled_for_fp16(weight: Tensor, styles: Tensor, gain: float) -> tuple[Tensor, Tensor, Tensor]:
