@@ -75,3 +75,30 @@ def test_cuda_paints_what_the_processor_paints(generator):
     ws = generator.ws(torch.randn(4, 8))
     expected = generator.synthesis(ws)
     torch.testing.assert_close(generator.cuda().synthesis(ws.cuda()).cpu(), expected, atol=1e-3, rtol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", ["in place", "loaded", "replaced", "precision"])
+def test_what_is_kept_for_generating_follows_every_change_of_the_weights(generator, change):
+    def fresh(ws):
+        with torch.enable_grad():  # where derivatives are recorded nothing is kept
+            return generator.synthesis(ws, "const").detach()
+
+    ws = generator.ws(torch.randn(2, 8))
+    before = generator.synthesis(ws, "const")
+    torch.testing.assert_close(before, fresh(ws))
+    other = Generator(generator_config()).requires_grad_(False)
+    match change:
+        case "in place":
+            for p, q in zip(generator.parameters(), other.parameters(), strict=True):
+                p.lerp_(q, 0.5)
+        case "loaded":
+            generator.load_state_dict(other.state_dict())
+        case "replaced":
+            for conv, new in zip(generator.synthesis.styled_convs(), other.synthesis.styled_convs(), strict=True):
+                conv.weight = new.weight
+        case "precision":
+            generator.set_precision(torch.bfloat16)
+    after = generator.synthesis(ws, "const")
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, fresh(ws))

@@ -33,7 +33,7 @@ def test_scaling_activations_equals_scaling_weights_up_to_the_second_derivative(
 
 def test_demodulated_weights_have_unit_norm():
     _, weight, styles = inputs()
-    demod = demodulation(weight, styles)
+    demod = demodulation(weight.square().sum(dim=(2, 3)), styles)
     per_sample = weight[None] * styles[:, None, :, None, None] * demod[:, :, None, None, None]
     norms = per_sample.square().sum(dim=(2, 3, 4))
     torch.testing.assert_close(norms, torch.ones_like(norms))

@@ -60,7 +60,8 @@ def test_fakes_and_reals_in_one_batch_give_the_logits_of_two(state):
     ws, _ = losses.styles(state.generator, latents)
     fakes = state.generator.synthesis(ws, latents.noise)
     expected = F.softplus(state.discriminator(fakes)) + F.softplus(-state.discriminator(images))
-    torch.testing.assert_close(output.statistics["Loss/D/loss"], expected)
+    # Batches of 8 and of 4 round differently; mixed statistics would show in the second digit.
+    torch.testing.assert_close(output.statistics["Loss/D/loss"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_no_gradient_reaches_the_generator_from_the_discriminators_step():

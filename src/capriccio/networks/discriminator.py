@@ -71,7 +71,7 @@ class DiscriminatorBlock(nn.Module):
             x = self.conv1(self.conv0(x))
         else:
             short = self.skip(x, gain=SQRT_HALF)
-            x = short + self.conv1(self.conv0(x), gain=SQRT_HALF)
+            x = short.add_(self.conv1(self.conv0(x), gain=SQRT_HALF))  # fresh, and no derivative needs it
         return x, image
 
 

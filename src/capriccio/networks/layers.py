@@ -104,13 +104,16 @@ class EqualizedConv2d(nn.Module):
         return f"{in_channels}, {out_channels}, {kernel_size}, {self.resampling}, activation={self.activation}"
 
 
-def conv_weight(out_channels: int, in_channels: int, kernel_size: int) -> Tensor:
-    """Draw a raw convolution weight N(0, 1), [O, I, k, k], stored channels last.
+def conv_weight(out_channels: int, in_channels: int, kernel_size: int, *, transposed: bool = False) -> Tensor:
+    """Draw a raw convolution weight N(0, 1), [O, I, k, k], in the layout its convolution takes.
 
-    Convolutions take weights and return their gradients in that layout: stored in it, casting a weight, and everything
-    the optimiser and the average do, runs over memory in order.
+    Convolutions take weights and return their gradients channels last, a transposed one with inputs and outputs
+    exchanged: stored in that layout, casting a weight, adding its gradients, and everything the optimiser and the
+    average do, runs over memory in order.
     """
     weight = torch.randn(out_channels, in_channels, kernel_size, kernel_size)
+    if transposed:
+        return weight.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1)
     return weight.contiguous(memory_format=torch.channels_last)
 
 

@@ -7,6 +7,8 @@ Source: StyleGAN2, section 2.2 (equations 1 and 3).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,9 +18,24 @@ from capriccio.ops.conv import Resampling, conv2d_resample
 EPS = 1e-8
 
 
-def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
-    """Return d[n, o] = (Σ_i s[n, i]² · Σ_k w[o, i, k]² + 1e-8)^(−1/2), [N, O], from w [O, I, k, k] and s [N, I]."""
-    return (styles.square() @ weight.square().sum(dim=(2, 3)).t() + EPS).rsqrt()
+@dataclass(frozen=True, slots=True)
+class SharedWeight:
+    """What a modulated convolution needs of its weight: all of it that does not depend on the sample."""
+
+    weight: Tensor
+    """[O, I, k, k] in the dtype of the features."""
+    energy: Tensor
+    """Σ_k w[o, i, k]², [O, I], float32."""
+
+    @staticmethod
+    def of(weight: Tensor, dtype: torch.dtype) -> SharedWeight:
+        """Prepare ``weight`` [O, I, k, k], float32, for features in ``dtype``."""
+        return SharedWeight(weight.to(dtype), weight.square().sum(dim=(2, 3)))
+
+
+def demodulation(energy: Tensor, styles: Tensor) -> Tensor:
+    """Return d[n, o] = (Σ_i s[n, i]² · Σ_k w[o, i, k]² + 1e-8)^(−1/2), [N, O], from Σ_k w² [O, I] and s [N, I]."""
+    return (styles.square() @ energy.t() + EPS).rsqrt()
 
 
 def modulated_conv2d(
@@ -30,6 +47,7 @@ def modulated_conv2d(
     resampling: Resampling = "none",
     demodulate: bool = True,
     gain: float = 1.0,
+    shared: SharedWeight | None = None,
 ) -> Tensor:
     """Convolve every sample of ``x`` with ``weight`` scaled by its own style.
 
@@ -41,17 +59,20 @@ def modulated_conv2d(
         resampling: "none", "up" or "down" (see :func:`~capriccio.ops.conv.conv2d_resample`).
         demodulate: scale the result to unit variance.
         gain: factor on the result, for nothing.
+        shared: what was prepared of ``weight`` before, for the dtype of ``x``; used by the demodulated form.
 
     Returns: [N, O, H', W'], dtype of ``x``.
     """
-    demod = demodulation(weight, styles) * gain if demodulate else None
-    if demod is not None and x.dtype == torch.float16:
-        weight, styles, demod = _rescaled_for_fp16(weight, styles, gain)
-    elif demod is None and gain != 1:
-        weight = weight * gain
-    y = conv2d_resample(x * _per_channel(styles, x), _shared(weight, x), f, resampling=resampling)
-    if demod is None:
-        return y
+    if not demodulate:
+        weight = weight if gain == 1 else weight * gain
+        return conv2d_resample(x * _per_channel(styles, x), weight.to(x.dtype), f, resampling=resampling)
+    if x.dtype == torch.float16:
+        weight, styles = _rescaled_for_fp16(weight, styles)
+        shared = None
+    if shared is None:
+        shared = SharedWeight.of(weight, x.dtype)
+    demod = demodulation(shared.energy, styles) * gain
+    y = conv2d_resample(x * _per_channel(styles, x), shared.weight, f, resampling=resampling)
     factors = _per_channel(demod, y)
     # Nobody else holds y: where no derivative needs it, it is scaled in place, and no new memory is touched.
     return y * factors if torch.is_grad_enabled() else y.mul_(factors)
@@ -91,15 +112,9 @@ def _per_channel(factors: Tensor, like: Tensor) -> Tensor:
     return factors.to(like.dtype)[:, :, None, None]
 
 
-def _shared(weight: Tensor, like: Tensor) -> Tensor:
-    return weight.to(like.dtype, memory_format=torch.channels_last)
-
-
-def _rescaled_for_fp16(weight: Tensor, styles: Tensor, gain: float) -> tuple[Tensor, Tensor, Tensor]:
+def _rescaled_for_fp16(weight: Tensor, styles: Tensor) -> tuple[Tensor, Tensor]:
     # Products of raw weights and styles can leave fp16's range before the demodulation brings them back; it cancels
     # any factor per output channel of the weight and per sample of the style.
     fan_in = weight[0].numel()
     largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True)
-    weight = weight / (largest * fan_in**0.5)
-    styles = F.normalize(styles, p=float("inf"), dim=1)
-    return weight, styles, demodulation(weight, styles) * gain
+    return weight / (largest * fan_in**0.5), F.normalize(styles, p=float("inf"), dim=1)
