@@ -49,8 +49,8 @@ _TABLE: dict[PipeName, dict[str, float]] = {
     "cats": _on("xflip", "xint", "scale", "rotate", "aniso", "xfrac")
     | {"scale_std": 0.15, "rotate_max": 0.08, "aniso_std": 0.1, "xfrac_std": 0.0625}
     | _MILD_LIGHT,
-    # Upright on a road, in any paint.
-    "cars": _on("xflip", "xint", "scale", "aniso", "xfrac", "hue")
+    # Upright on a road, near and far. Paint has any hue, but turning the wheel would turn sky and trees with it.
+    "cars": _on("xflip", "xint", "scale", "aniso", "xfrac")
     | {"scale_std": 0.15, "aniso_std": 0.1, "xfrac_std": 0.0625}
     | _MILD_LIGHT,
     # Composition and palette are what a picture is made of: no mirror (lettering, handedness), no new hues.
