@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 import capriccio
-from capriccio.config import DataConfig, ImageShape, RunConfig, SavingConfig
+from capriccio.config import DataConfig, ImageShape, PipeName, RunConfig, SavingConfig
 from capriccio.data.dataset import peek_shape
 from capriccio.presets import auto_gamma, preset
 from capriccio.rendering.grids import image_grid, to_picture, to_uint8
@@ -58,6 +58,11 @@ def _plain_architectures(run: RunConfig) -> RunConfig:
     )
 
 
+def _adaptive(pipe: PipeName) -> Callable[[RunConfig], RunConfig]:
+    # p can rise as far within these short runs as within the first 500 kimg of a long one.
+    return lambda run: replace(run, augment=replace(run.augment, mode="ada", pipe=pipe, kimg=run.total_kimg))
+
+
 def _unchanged(run: RunConfig) -> RunConfig:
     return run
 
@@ -70,16 +75,18 @@ ROWS = {
     "no-demodulation": Row("styles without demodulation", _no_demodulation),
     "no-lazy": Row("regularisers in every iteration", _loss(pl_interval=None, r1_interval=None)),
     "orig-orig": Row("no skips, no residuals in either network", _plain_architectures),
+    "ada-bgc": Row("adaptive augmentation, the paper's set", _adaptive("bgc")),
+    "ada-landscapes": Row("adaptive augmentation, the set for landscapes", _adaptive("landscapes")),
 }
 
 
-def baseline(data: Path, size: int, kimg: float) -> RunConfig:
+def baseline(data: Path, size: int, kimg: float, subset: int | None) -> RunConfig:
     """Return the run that all rows start from: the `tiny` preset, wider, at ``size`` pixels."""
     shape = ImageShape(channels=peek_shape(data).channels, height=size, width=size)
     run = preset("tiny", shape)
     return replace(
         run,
-        data=DataConfig(path=str(data), mirror=True),
+        data=DataConfig(path=str(data), mirror=True, subset=subset),
         generator=replace(run.generator, channel_base=1024, channel_max=64, z_dim=128, w_dim=128),
         discriminator=replace(run.discriminator, channel_base=1024, channel_max=64),
         loss=replace(run.loss, r1_gamma=4 * auto_gamma(shape, 16)),
@@ -100,7 +107,8 @@ def run_row(row: Row, start: RunConfig, folder: Path, device: str) -> dict[str, 
 
     def last(name: str) -> float | None:
         values = [tick[name]["mean"] for tick in ticks[-LAST_TICKS:] if name in tick]
-        return statistics.mean(values) if values else None
+        known = [value for value in values if value is not None]
+        return statistics.mean(known) if known else None
 
     return {
         "about": row.about,
@@ -111,6 +119,8 @@ def run_row(row: Row, start: RunConfig, folder: Path, device: str) -> dict[str, 
         "generator_loss": last("Loss/G/loss"),
         "discriminator_loss": last("Loss/D/loss"),
         "r_t": last("Loss/signs/real"),
+        "r_v": last("Progress/r_v"),
+        "p": last("Progress/augment"),
         "r1_penalty": last("Loss/r1_penalty"),
         "path_length_mean": last("Progress/pl_mean"),
         "path_length_penalty": last("Loss/pl_penalty"),
@@ -130,6 +140,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
         "G loss": "generator_loss",
         "D loss": "discriminator_loss",
         "r_t": "r_t",
+        "r_v": "r_v",
+        "p": "p",
         "R1 penalty": "r1_penalty",
         "path length": "path_length_mean",
         "pl penalty": "path_length_penalty",
@@ -148,19 +160,21 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(ROWS), help="names of rows, separated by commas")
     parser.add_argument("--size", type=int, default=32, help="side of the pictures in pixels")
     parser.add_argument("--kimg", type=float, default=20.0, help="budget of each row")
+    parser.add_argument("--subset", type=int, default=None, help="train on this many of the pictures")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     names = arguments.rows.split(",")
     if unknown := [name for name in names if name not in ROWS]:
         parser.error(f"unknown rows: {', '.join(unknown)}; there are: {', '.join(ROWS)}")
 
-    start = baseline(arguments.data, arguments.size, arguments.kimg)
+    start = baseline(arguments.data, arguments.size, arguments.kimg, arguments.subset)
     results, pictures = {}, []
     for name in names:
         print(f"--- {name}: {ROWS[name].about}", flush=True)
         results[name] = run_row(ROWS[name], start, arguments.out / name, arguments.device)
         pictures += strip(arguments.out / results[name]["snapshot"])
-        settings = {"size": arguments.size, "kimg": arguments.kimg, "torch": torch.__version__}
+        settings = {name: getattr(arguments, name) for name in ("size", "kimg", "subset")}
+        settings["torch"] = torch.__version__
         (arguments.out / "study.json").write_text(json.dumps({"settings": settings, "rows": results}, indent=1))
         (arguments.out / "study.md").write_text(table(results))
         image_grid(pictures, SAMPLES_PER_ROW).save(arguments.out / "study.png")
