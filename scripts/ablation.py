@@ -3,8 +3,8 @@
     python scripts/study.py PHOTOS --out runs/study
     python scripts/ablation.py runs/study PHOTOS --weights squeeze=squeezenet.pth --weights lpips-squeeze=squeeze.pth
 
-Each row is measured once and kept in ``OUT/ROW.json`` with its protocol cards; a row measured by another protocol is
-measured again. Rows called ``NAME-seedN`` are repetitions of NAME: their spread is the noise, and a star marks numbers
+Each row is measured once and kept in ``OUT/ROW.json`` with its protocol cards; it is measured again when its network or
+the metrics asked for are others. Rows measured in two ways are refused. Rows called ``NAME-seedN`` are repetitions of NAME: their spread is the noise, and a star marks numbers
 that a repetition would hardly reach (outside the 95 % prediction interval). Writes ``OUT/ablation.md``.
 """
 
@@ -31,7 +31,7 @@ STUDENT_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}
 
 
 def measured(evaluator: Evaluator, run: Path, out: Path) -> Evaluation:
-    """Return the numbers of a run, from its file if they were measured by the protocol of today."""
+    """Return the numbers of a run, from its file if this network was measured by these metrics before."""
     path = out / f"{run.name}.json"
     model = load(run, device="cpu")
     if path.exists():
@@ -103,7 +103,8 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out or arguments.study / "ablation"
     out.mkdir(parents=True, exist_ok=True)
-    about = {name: row["about"] for name, row in json.loads((arguments.study / "study.json").read_text())["rows"].items()}
+    told = json.loads((arguments.study / "study.json").read_text())["rows"]
+    about = {name: row["about"] for name, row in told.items()}
     names = arguments.rows.split(",") if arguments.rows else list(about)
     runs = [arguments.study / name for name in names]
 

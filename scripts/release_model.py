@@ -1,6 +1,8 @@
 """Make a bundled model of a run: weights in half precision with their card, pictures and the page about it.
 
     python scripts/release_model.py runs/landscapes --name landscapes-64
+    capriccio metrics --model landscapes-64 --data PHOTOS --metrics fd_random5k_full,… --out numbers.json
+    python scripts/release_model.py runs/landscapes --name landscapes-64 --metrics numbers.json --page-only
 
 Writes ``src/capriccio/models/NAME.safetensors``, ``docs/model-NAME.md`` and ``docs/images/NAME-*``. Run it again
 whenever the model is replaced; nothing in those files is written by hand.
@@ -21,7 +23,9 @@ import yaml
 from PIL import Image
 
 import capriccio
+from capriccio.errors import UsageError
 from capriccio.loading.model import Model, find_snapshot
+from capriccio.metrics.results import Evaluation, read_evaluation
 from capriccio.rendering.curves import Curve, Plot
 from capriccio.rendering.grids import image_grid, to_picture, to_uint8
 from capriccio.rendering.mix import MixRequest, save_mix
@@ -124,8 +128,40 @@ def draw(model: Model, run: Path, ticks: list[dict[str, Any]], name: str) -> Non
         (IMAGES / f"{name}-{file}.svg").write_text(plot_file(plot))
 
 
+def numbers(evaluations: list[Evaluation], model: Model) -> str:
+    """Return the section about what was measured, each number with its protocol.
+
+    Raises: UsageError if another network was measured.
+    """
+    if not evaluations:
+        return "No quality metric has been computed for it yet."
+    lines = ["| number | value | |", "|---|---:|---|"]
+    cards: dict[str, list[str]] = {}
+    for evaluation in evaluations:
+        if evaluation.subject_hash != model.model_hash:
+            raise UsageError(
+                f"'{evaluation.subject}' with hash {evaluation.subject_hash} was measured; this model has the hash "
+                f"{model.model_hash}. Measure it with 'capriccio metrics --model {evaluation.subject} --out FILE'."
+            )
+        for result in evaluation.results:
+            lines += [f"| `{n}` | {value:.4g} | {result.caveat} |" for n, value in result.values.items()]
+            card = result.card.to_dict()
+            told = ", ".join(f"{k} {v[:12] if k.endswith('_hash') and v else v}" for k, v in card.items() if k != "metric")
+            cards.setdefault(told, []).append(f"`{result.name}`")
+    lines += ["", "What the names mean, and why such numbers are compared only under one protocol: [metrics](metrics.md)."]
+    lines += ["Measured by:", ""]
+    lines += [f"* {', '.join(names)}: {told}" for told, names in cards.items()]
+    return "\n".join(lines)
+
+
 def page(
-    model: Model, run: Path, ticks: list[dict[str, Any]], name: str, size_mib: float, half: tuple[float, int]
+    model: Model,
+    run: Path,
+    ticks: list[dict[str, Any]],
+    name: str,
+    size_mib: float,
+    half: tuple[float, int],
+    evaluations: list[Evaluation],
 ) -> str:
     """Return the Markdown page about the model."""
     facts, data, last = model.facts, model.facts.data, ticks[-1]
@@ -166,7 +202,11 @@ The pictures of seeds 0 to 99 at ψ = 0.7, none chosen. The same at ψ = 1:
 |---|---|
 {table}
 
-{facts.card["limits"]} No quality metric has been computed for it yet.
+{facts.card["limits"]}
+
+## Numbers
+
+{numbers(evaluations, model)}
 
 ## Mixing
 
@@ -202,14 +242,22 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--snapshot", type=Path, help="snapshot of the run; the newest if not given")
     parser.add_argument("--name", required=True, help="name of the bundled model")
+    parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="what 'capriccio metrics --out' wrote of it")
+    parser.add_argument("--page-only", action="store_true", help="leave weights and pictures as they are")
     arguments = parser.parse_args()
     snapshot_file = find_snapshot(arguments.snapshot or arguments.run)
-    path = release(arguments.run, snapshot_file, arguments.name)
+    if arguments.page_only:
+        path = MODELS / f"{arguments.name}.safetensors"
+    else:
+        path = release(arguments.run, snapshot_file, arguments.name)
     model, full = capriccio.load(path), capriccio.load(snapshot_file)
     ticks = read_ticks(arguments.run, model.facts.nimg)
-    draw(model, arguments.run, ticks, arguments.name)
+    if not arguments.page_only:
+        draw(model, arguments.run, ticks, arguments.name)
     size = path.stat().st_size / 2**20
-    text = page(model, arguments.run, ticks, arguments.name, size, half_precision_difference(full, model))
+    half = half_precision_difference(full, model)
+    evaluations = [read_evaluation(path) for path in arguments.metrics]
+    text = page(model, arguments.run, ticks, arguments.name, size, half, evaluations)
     (ROOT / "docs" / f"model-{arguments.name}.md").write_text(text)
     print(f"{path}: {size:.1f} MiB; docs/model-{arguments.name}.md")
 
