@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
 
 from capriccio.bench.bound import convolution_bound
-from capriccio.bench.measure import IterationSeconds, Shares, measure
+from capriccio.bench.measure import IterationSeconds, Shares, measure, relative_cost
 from capriccio.bench.peak import ConvolutionPeak
 from capriccio.cli.bench_workload import TrainingWorkload, bench_run
-from capriccio.config import ImageShape
+from capriccio.config import AugmentConfig, ImageShape
 
 CPU = torch.device("cpu")
 
@@ -54,6 +55,27 @@ def test_an_iteration_has_its_regularisers_at_their_share():
 def test_the_share_is_of_the_peak_on_both_sides_of_an_iteration():
     assert speed(FakePeak([1000.0])).train_share_of_peak == pytest.approx(100 * 10 / 5.5 / 1000)
     assert speed(FakePeak([500.0, 1500.0])).train_share_of_peak == pytest.approx(100 * 10 / 5.5 / 1000)
+
+
+class Slower(SteadyWorkload):
+    """Every phase takes a tenth longer."""
+
+    def train(self):
+        run = super().train()
+        return replace(run, total=1.1 * run.total, phases={name: 1.1 * s for name, s in run.phases.items()})
+
+
+def test_one_workload_is_compared_with_another_with_regularisers_at_their_share():
+    cost = relative_cost(SteadyWorkload(), Slower(), iterations=3, shares=Shares(greg=0.25, dreg=0.0625))
+    assert cost == pytest.approx(1.1)
+
+
+def test_the_augmented_workload_runs():
+    config = bench_run(ImageShape(height=16, width=16), channel_base=64, channel_max=8, mapping_depth=1, batch=4)
+    assert config.augment.mode == "none"
+    augmented = replace(config, augment=AugmentConfig(mode="fixed", pipe="bgc", p=0.5))
+    workloads = [TrainingWorkload(c, CPU, None) for c in (config, augmented)]
+    assert relative_cost(*workloads, iterations=1, shares=Shares(greg=0.25, dreg=0.0625)) > 0
 
 
 def test_the_real_workload_runs_all_four_phases_and_reports_their_times():

@@ -34,6 +34,14 @@ class Outer:
 
 
 @pytest.fixture
+def sectioned() -> CommandParser:
+    """A parser with a flag that has the name of a section."""
+    parser = CommandParser("try", "Tried.", "[flags]")
+    add_settings(parser, Outer, {"inner.limit": "--inner"})
+    return parser
+
+
+@pytest.fixture
 def parser() -> CommandParser:
     parser = CommandParser("try", "Tried.", "[flags]")
     add_settings(parser, Outer, {"inner.weight": "--heavy", "inner.switch": "--on"})
@@ -147,3 +155,20 @@ def test_a_file_that_is_missing_names_the_flag(tmp_path):
     with pytest.raises(UsageError, match=r"^SRC: there is no file or folder '.*nothing'"):
         existing(tmp_path / "nothing", "SRC")
     assert existing(str(tmp_path), "SRC") == tmp_path
+
+
+@pytest.mark.parametrize("words", [["--inner", "7"], ["--inner=7"], ["--inner.limit", "7"]], ids=" ".join)
+def test_a_flag_may_have_the_name_of_its_section(sectioned, words):
+    values = sectioned.read([*words, "--inner.weight", "2"], defaults=False)
+    assert given_settings(values, Outer) == {"inner": {"limit": 7, "weight": 2.0}}
+
+
+def test_the_section_itself_still_stands_in_files(sectioned, tmp_path):
+    (tmp_path / "settings.yaml").write_text("inner: {limit: 4, weight: 0.5}\n")
+    values = sectioned.read(["--config", str(tmp_path / "settings.yaml"), "--inner", "9"], defaults=False)
+    assert given_settings(values, Outer) == {"inner": {"limit": 9, "weight": 0.5}}
+
+
+def test_a_typing_error_is_told_with_the_flag_of_the_section(sectioned):
+    with pytest.raises(UsageError, match=r"'--iner' is not a flag .*Did you mean '--inner'"):
+        sectioned.read(["--iner", "3"])
