@@ -4,8 +4,9 @@
     python scripts/ablation.py runs/study PHOTOS --weights squeeze=squeezenet.pth --weights lpips-squeeze=squeeze.pth
 
 Each row is measured once and kept in ``OUT/ROW.json`` with its protocol cards; it is measured again when its network or
-the metrics asked for are others. Rows measured in two ways are refused. Rows called ``NAME-seedN`` are repetitions of NAME: their spread is the noise, and a star marks numbers
-that a repetition would hardly reach (outside the 95 % prediction interval). Writes ``OUT/ablation.md``.
+the metrics asked for are others. Rows measured in two ways are refused. Rows called ``NAME-seedN`` are repetitions of
+NAME: their spread is the noise, and a star marks numbers that a repetition would hardly reach (outside the 95 %
+prediction interval). Writes ``OUT/ablation.md``.
 """
 
 from __future__ import annotations

@@ -146,9 +146,10 @@ def numbers(evaluations: list[Evaluation], model: Model) -> str:
         for result in evaluation.results:
             lines += [f"| `{n}` | {value:.4g} | {result.caveat} |" for n, value in result.values.items()]
             card = result.card.to_dict()
-            told = ", ".join(f"{k} {v[:12] if k.endswith('_hash') and v else v}" for k, v in card.items() if k != "metric")
+            shown = {k: v[:12] if k.endswith("_hash") and v else v for k, v in card.items() if k != "metric"}
+            told = ", ".join(f"{k} {v}" for k, v in shown.items())
             cards.setdefault(told, []).append(f"`{result.name}`")
-    lines += ["", "What the names mean, and why such numbers are compared only under one protocol: [metrics](metrics.md)."]
+    lines += ["", "What the names mean, and why they are compared under one protocol only: [metrics](metrics.md).", ""]
     lines += ["Measured by:", ""]
     lines += [f"* {', '.join(names)}: {told}" for told, names in cards.items()]
     return "\n".join(lines)
@@ -242,7 +243,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--snapshot", type=Path, help="snapshot of the run; the newest if not given")
     parser.add_argument("--name", required=True, help="name of the bundled model")
-    parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="what 'capriccio metrics --out' wrote of it")
+    parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="what 'capriccio metrics --out' wrote")
     parser.add_argument("--page-only", action="store_true", help="leave weights and pictures as they are")
     arguments = parser.parse_args()
     snapshot_file = find_snapshot(arguments.snapshot or arguments.run)

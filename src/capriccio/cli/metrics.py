@@ -11,7 +11,7 @@ from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
-DEFAULT_METRICS = "fd_random_full,pr_random_full"
+DEFAULT_METRICS = "fd_random5k_full,pr_random5k3_full"
 """What is measured when nothing is asked for: needs no file to fetch."""
 
 

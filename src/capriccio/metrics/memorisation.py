@@ -166,7 +166,10 @@ def find_memorised(
 
 def nearest(points: Tensor, among: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return Euclidean distances to, and rows of, the ``count`` nearest of ``among`` [m, d] for ``points`` [n, d]."""
-    found = [torch.cdist(part, among).topk(count, largest=False) for part in torch.split(points, _ROWS)]
+    # Not by products of vectors, whose rounding would hide that a copy has no distance at all.
+    exact = "donot_use_mm_for_euclid_dist"
+    parts = torch.split(points, _ROWS)
+    found = [torch.cdist(part, among, compute_mode=exact).topk(count, largest=False) for part in parts]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
 
 
