@@ -101,6 +101,8 @@ def test_clean_drops_what_is_otherwise_reported(photos, cli, tmp_path):
         (["build", "{}", "{}/s.zip", "--size", "16", "--channels", "rgba", "--format", "jpeg"], "cannot hold RGBA"),
         (["build", "{}", "{}/s.zip", "--size", "16", "--background", "sky"], "--background: a colour is a name"),
         (["build", "{}", "{}/s.zip", "--size", "16", "--crop", "middle"], "--crop: Expected one of centre, random"),
+        (["build", "{}", "{}/s.zip", "--size", "16", "--workers", "-1"], "--workers must be at least 0, got -1"),
+        (["synth", "{}/old.zip", "--count", "2"], "exists and is not overwritten; --force replaces it"),
         (["build", "{}", "{}/old.zip", "--size", "16"], "exists and is not overwritten; --force replaces it"),
         (["build", "{}", "{}/s.zip", "--size", "16", "--labels", "{}/l.csv"], "names 'gone.png', which is not in"),
         (["build", "{}", "{}/s.zip", "--size", "16", "--labels", "x.csv"], "--labels must be auto, folders, none, or"),

@@ -19,7 +19,13 @@ def run(argv: Sequence[str]) -> int:
     size = parse_size(asked.size, "--size")
     with shown_progress("painting landscapes") as progress:
         report = synthesize(
-            Path(asked.DEST), asked.count, size=size, seed=asked.seed, image_format=asked.format, progress=progress
+            Path(asked.DEST),
+            asked.count,
+            size=size,
+            seed=asked.seed,
+            image_format=asked.format,
+            force=asked.force,
+            progress=progress,
         )
     tell_report(report, as_json=asked.json)
     return 0
@@ -37,5 +43,6 @@ def _parser() -> CommandParser:
     parser.add_argument("--size", type=str, default="64", help="Size in pixels: S, or HxW as in 256x384.")
     parser.add_argument("--seed", type=int, default=0, help="Another seed paints other landscapes.")
     parser.add_argument("--format", type=ImageFormat, default="webp", help="How pictures are stored.")
+    parser.add_argument("--force", action="store_true", help="Replace DEST if it exists.")
     parser.add_argument("--json", action="store_true", help="Print the report as one JSON document.")
     return parser

@@ -18,7 +18,7 @@ from capriccio.config import ImageShape
 from capriccio.data.archive import ZipFiles, open_files, read_index
 from capriccio.data.building.items import Item, Source
 from capriccio.data.building.likeness import LikenessIndex
-from capriccio.data.building.lock import writing_alone
+from capriccio.data.building.lock import check_archive_name, check_new_archive, writing_alone
 from capriccio.data.building.pool import Prepared, default_workers, prepare_all
 from capriccio.data.building.recipe import Recipe
 from capriccio.data.building.report import BuildReport, Entry, Example, Status, why_nothing
@@ -36,7 +36,7 @@ from capriccio.data.card import LICENCE_NOT_STATED
 from capriccio.data.fingerprints import THUMBNAIL_SHAPE
 from capriccio.data.progress import Progress
 from capriccio.data.writer import ArchiveWriter, writing_archive
-from capriccio.errors import DatasetError
+from capriccio.errors import ConfigError, DatasetError
 
 Sources = str | Path | Sequence[str | Path]
 
@@ -77,11 +77,7 @@ def build_dataset(
     cannot be written.
     """
     dest, recipe = Path(dest), recipe or Recipe()
-    _check_name(dest)
-    if dest.exists() and not force:
-        raise DatasetError(
-            f"'{dest}' exists and is not overwritten; --force replaces it, `capriccio dataset add` lets it grow."
-        )
+    check_new_archive(dest, force=force)
     shape = ImageShape(channels=recipe.channels, height=size[0], width=size[1])
     recipe.check_size(size)
     task = Task(size=(shape.height, shape.width), recipe=recipe)
@@ -129,7 +125,7 @@ def grow_dataset(
     Raises: as :func:`build_dataset`, and DatasetError if the archive was not made by it.
     """
     dest = Path(dest)
-    _check_name(dest)
+    check_archive_name(dest)
     opened = open_sources(_texts(sources))
     with writing_alone(dest):
         files = open_files(dest)
@@ -200,6 +196,8 @@ class _Building:
         self._task = task
         self._labels = labels
         self._workers = default_workers() if workers is None else workers
+        if self._workers < 0:
+            raise ConfigError(f"--workers must be at least 0, got {workers}.")
         self._progress = progress
         self._files: dict[bytes, str] = {}
         """Name by content hash, of kept files."""
@@ -335,11 +333,6 @@ class _Building:
         kinds = sorted(self._label_kinds.keys() - {"none"})
         if len(kinds) > 1:
             raise DatasetError(f"labels are of several kinds ({' and '.join(kinds)}), from '{file}' on; give one kind.")
-
-
-def _check_name(dest: Path) -> None:
-    if dest.suffix.lower() != ".zip":
-        raise DatasetError(f"'{dest}' must end in .zip: a data set is one archive.")
 
 
 def _texts(sources: Sources) -> list[str]:

@@ -1,4 +1,4 @@
-"""One writer per archive."""
+"""Where an archive may be written, and that only one process at a time writes it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ from pathlib import Path
 
 from capriccio.durable import lock_file
 from capriccio.errors import DatasetError, StorageError
+
+
+def check_archive_name(dest: Path) -> None:
+    """Raise DatasetError unless ``dest`` can be the name of an archive."""
+    if dest.suffix.lower() != ".zip":
+        raise DatasetError(f"'{dest}' must end in .zip: a data set is one archive.")
+
+
+def check_new_archive(dest: Path, *, force: bool) -> None:
+    """Raise DatasetError unless a new archive may be written to ``dest``; ``force`` = also over one that is there."""
+    check_archive_name(dest)
+    if dest.exists() and not force:
+        raise DatasetError(
+            f"'{dest}' exists and is not overwritten; --force replaces it, `capriccio dataset add` lets it grow."
+        )
 
 
 @contextmanager

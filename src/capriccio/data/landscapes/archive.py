@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from capriccio.config import ImageShape
+from capriccio.data.building.lock import check_new_archive, writing_alone
 from capriccio.data.building.report import BuildReport
 from capriccio.data.landscapes.painter import paint
 from capriccio.data.progress import Progress
@@ -24,6 +25,7 @@ def synthesize(
     size: tuple[int, int] = (64, 64),
     seed: int = 0,
     image_format: ImageFormat = "webp",
+    force: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Paint ``count`` landscapes into a training archive.
@@ -34,18 +36,21 @@ def synthesize(
         size: (height, width).
         seed: another seed paints other landscapes.
         image_format: how pictures are stored; webp and png are lossless.
+        force: replace ``dest`` if it exists.
         progress: called with (done, total).
 
-    Raises: DatasetError for a count below 1 or another ending; ConfigError for a size no network can have;
-    StorageError if ``dest`` cannot be written.
+    Raises: DatasetError for a count below 1, another ending, or a ``dest`` that exists; ConfigError for a size no network
+    can have; StorageError if ``dest`` cannot be written.
     """
     dest = Path(dest)
     if count < 1:
         raise DatasetError(f"count must be at least 1, got {count}.")
-    if dest.suffix.lower() != ".zip":
-        raise DatasetError(f"'{dest}' must end in .zip: a data set is one archive.")
+    check_new_archive(dest, force=force)
     shape = ImageShape(channels=3, height=size[0], width=size[1])
-    with writing_archive(dest, size=size, image_format=image_format, licence=LICENCE) as (writer, facts):
+    with (
+        writing_alone(dest),
+        writing_archive(dest, size=size, image_format=image_format, licence=LICENCE) as (writer, facts),
+    ):
         facts["painter"] = {"seed": seed}
         for start in range(0, count, _BATCH):
             for pixels in paint(range(start, min(start + _BATCH, count)), (shape.height, shape.width), seed=seed):
