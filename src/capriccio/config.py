@@ -298,6 +298,7 @@ class LossConfig:
         )
 
 
+SubjectName = Literal["landscapes", "faces", "cats", "cars", "art", "textures"]
 AugmentMode = Literal["none", "ada", "fixed", "light"]
 PipeName = Literal[
     "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc",
@@ -611,6 +612,8 @@ class RunConfig:
 
     preset: str = "auto"
     """The named configuration this one started from."""
+    subject: SubjectName | None = None
+    """What the pictures show: chooses transformations, mirroring, gamma and mapping depth; null = no choice."""
     data: DataConfig = field(default_factory=DataConfig)
     """The pictures."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from capriccio.augmentation.pipes import describe as describe_augmentation
 from capriccio.config import RunConfig, to_dict
 from capriccio.runtime import choose_device, choose_precision
+from capriccio.subjects import explain_gamma
 from capriccio.training.footprint import footprint
 from capriccio.training.report import duration
 
@@ -37,6 +38,7 @@ def describe(config: RunConfig, *, device_name: str, num_processes: int) -> str:
         "arithmetic": f"{needs.flops_per_image / 1e9:,.1f} GFLOP per image",
         "time": f"about {duration(config.total_kimg * 1000 / rate)} for {config.total_kimg:g} kimg at {rate:,.1f} "
         f"images/s, {_USUAL_SHARE:.0%} of what a convolution reached just now ({speed / 1e9:,.0f} GFLOP/s)",
+        "R1 gamma": f"{config.loss.r1_gamma:g}, {explain_gamma(config)}",
         "augmentation": describe_augmentation(config.augment, config.generator.shape.channels),
     }
     resolved: str = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)

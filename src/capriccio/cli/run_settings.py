@@ -1,4 +1,4 @@
-"""From what was given to one complete run: preset defaults < YAML files < flags.
+"""From what was given to one complete run: preset defaults < what suits the subject < YAML files < flags.
 
 The preset's numbers depend on the size of the pictures (and on the number of processes), so the shape is settled first:
 from ``--resolution`` or ``--size``, else from the data set.
@@ -7,25 +7,31 @@ from ``--resolution`` or ``--size``, else from the data set.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
-from capriccio.errors import ConfigError
+from capriccio.config import ImageShape, RunConfig, SubjectName, from_dict, to_dict
+from capriccio.errors import ConfigError, nearest
 from capriccio.presets import preset
+from capriccio.subjects import SUBJECTS, rule_gamma, with_subject
 
 
 def resolve_run(given: Mapping[str, Any], shape: ImageShape, *, num_processes: int = 1) -> RunConfig:
     """Return the configuration of a run.
 
     Args:
-        given: what files and flags said, as nested dicts of :class:`RunConfig`'s fields; ``preset`` names the start.
+        given: what files and flags said, as nested dicts of :class:`RunConfig`'s fields; ``preset`` names the start,
+            ``subject`` what the pictures show.
         shape: shape of the pictures.
         num_processes: processes the run has, over all machines.
 
     Raises: ConfigError for an unknown preset or key (naming the nearest), a value out of range, or a batch that does
         not divide by the processes.
     """
-    start = preset(given.get("preset", "auto"), shape, num_processes=num_processes)
+    name, subject = given.get("preset", "auto"), given.get("subject")
+    start = preset(name, shape, num_processes=num_processes)
+    if subject is not None:
+        start = with_subject(start, _checked(subject))
     values = _over(to_dict(start), given)
     for network in ("generator", "discriminator"):
         values[network]["shape"] = to_dict(shape)
@@ -36,7 +42,17 @@ def resolve_run(given: Mapping[str, Any], shape: ImageShape, *, num_processes: i
         )
     if "batch_per_round" not in given:
         values["batch_per_round"] = _fit_round(values["batch"] // num_processes, start.batch_per_round)
-    return from_dict(RunConfig, values)
+    config = from_dict(RunConfig, values)
+    # The rule depends on the batch, which may have been given.
+    if (name == "auto" or subject is not None) and "r1_gamma" not in given.get("loss", {}):
+        config = replace(config, loss=replace(config.loss, r1_gamma=rule_gamma(config)))
+    return config
+
+
+def _checked(subject: str) -> SubjectName:
+    if subject not in SUBJECTS:
+        raise ConfigError(f"'{subject}' is no subject.{nearest(subject, SUBJECTS)} There are: {', '.join(SUBJECTS)}.")
+    return subject
 
 
 def _over(base: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from capriccio.runtime import (
     collected_signals,
     joined_processes,
 )
+from capriccio.subjects import explain_gamma
 from capriccio.training.checkpoint import load_newest, remove_old, save_checkpoint
 from capriccio.training.draws import SeededDraws
 from capriccio.training.feed import Feed, open_data
@@ -245,7 +246,8 @@ class _Run:
                 + ("; compiled" if config.compile else "")
                 + ".",
                 f"Augmentation: {describe(config.augment, config.generator.shape.channels)}.",
-                f"Aim: {config.total_kimg:g} kimg in batches of {config.batch}, R1 gamma {config.loss.r1_gamma:g}.",
+                f"Aim: {config.total_kimg:g} kimg in batches of {config.batch}, R1 gamma {config.loss.r1_gamma:g} "
+                f"({explain_gamma(config)}).",
             ]
         )
         if self.data.skipped:
