@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from capriccio.augmentation import geometry
 from capriccio.augmentation.parameters import draw, quantiles
-from capriccio.augmentation.pipeline import augment, plan
+from capriccio.augmentation.pipeline import Augmentation, augment, plan
 from capriccio.augmentation.pipes import PIPES
 from capriccio.errors import ShapeError
 
@@ -78,6 +79,31 @@ def test_a_penalty_on_gradients_through_the_pipeline_is_differentiated_rightly(s
     with torch.no_grad():
         numeric = (penalty(weight + step * direction) - penalty(weight - step * direction)) / (2 * step)
     assert float((derivative * direction).sum()) == pytest.approx(float(numeric), rel=0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["matrices", "filters"])
+def test_compiled_it_has_the_eager_numbers_and_second_derivatives(form, monkeypatch):
+    if form == "filters":
+        monkeypatch.setattr(geometry, "LARGEST_MATRIX", 0)
+    torch.compiler.reset()
+    weight = torch.randn(RGB).requires_grad_()
+    images = torch.randn(2, *RGB)
+
+    def penalty(x: torch.Tensor, w: torch.Tensor, planned: Augmentation) -> torch.Tensor:
+        gradient: torch.Tensor = torch.func.grad(lambda y: (augment(y, planned) * w).sin().sum())(x)
+        return gradient.square().mean()
+
+    compiled = torch.compile(penalty, backend="aot_eager", fullgraph=True, dynamic=False)
+    for seed in range(3):
+        parameters = draw(PIPES["bgcfnc"], 0.7, 2, RGB, torch.Generator().manual_seed(seed))
+        # Whatever is drawn, the first graph serves.
+        with torch.compiler.set_stance("fail_on_recompile" if seed else "default"):
+            ours = compiled(images, weight, plan(parameters, RGB, fixed_shape=True))
+        theirs = penalty(images, weight, plan(parameters, RGB))
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+        for a, b in zip(*(torch.autograd.grad(value, weight) for value in (ours, theirs)), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
 def test_pictures_too_small_for_the_filter_are_refused():

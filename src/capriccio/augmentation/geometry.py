@@ -123,8 +123,8 @@ def plan_geometry(matrices: Tensor, margins: Margins, height: int, width: int, *
             blanking what lies beyond the margins; the numbers stay the same. For compiled phases.
     """
     room = Margins(width - 1, height - 1, width - 1, height - 1) if fixed_shape else margins
-    x = _enlargement(width, (room.left, room.right), (margins.left, margins.right))
-    y = _enlargement(height, (room.top, room.bottom), (margins.top, margins.bottom))
+    x = _enlargement(width, (room.left, room.right), (margins.left, margins.right), blanked=fixed_shape)
+    y = _enlargement(height, (room.top, room.bottom), (margins.top, margins.bottom), blanked=fixed_shape)
     continued_width, continued_height = width + room.left + room.right, height + room.top + room.bottom
 
     def moving(right: float, down: float) -> Tensor:
@@ -161,12 +161,12 @@ LARGEST_MATRIX = 256
 its work grows with the cube of the side."""
 
 
-def _enlargement(size: int, room: tuple[int, int], margins: tuple[int, int]) -> Enlargement:
-    """Plan to continue an axis as far as ``room``, blank beyond ``margins``, and to enlarge it."""
+def _enlargement(size: int, room: tuple[int, int], margins: tuple[int, int], *, blanked: bool) -> Enlargement:
+    """Plan to continue an axis as far as ``room``, where asked blanked beyond ``margins``, and to enlarge it."""
     positions = torch.arange(-room[0], size + room[1])
     reflected = (size - 1) - (positions.abs() - (size - 1)).abs()
     inside = ((positions >= -margins[0]) & (positions < size + margins[1])).float()
-    steps = Reflection(reflected, None if room == margins else (inside, inside.repeat_interleave(2)))
+    steps = Reflection(reflected, (inside, inside.repeat_interleave(2)) if blanked else None)
     if size > LARGEST_MATRIX:
         return steps
     return _enlarge(torch.eye(size)[None, None], steps, make_filter(SYM6), 3)[0, 0].T.contiguous()
