@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from capriccio.errors import RunError
 from capriccio.snapshots.snapshot import read_header
 from capriccio.training.loop import train
 
+from .test_kill import finished, start
 from .tiny import run_config
 
 FINAL = Path("snapshots") / "snapshot-000000.safetensors"
@@ -73,3 +75,33 @@ def test_a_run_goes_on_with_the_grown_archive_and_can_be_resumed_again(archives,
 
     with pytest.raises(RunError, match="a run on other pictures"):
         train(config(small, 0.060), first, resume=True, echo=said.append)
+
+
+def has_grown(run: Path) -> bool:
+    """Whether a checkpoint was saved after the growth."""
+    for path in (run / "checkpoints").glob("checkpoint-*/progress.json"):
+        try:
+            if json.loads(path.read_text())["data_history"]:
+                return True
+        except (OSError, ValueError):  # being replaced at this moment
+            continue
+    return False
+
+
+@pytest.mark.slow
+def test_a_run_killed_after_the_growth_ends_as_if_it_had_not_been(archives, tmp_path):
+    small, grown = archives
+    run = tmp_path / "run"
+    finished(small, run, "--kimg", 0.024)
+    whole = shutil.copytree(run, tmp_path / "whole")
+    finished(grown, whole, "--kimg", 0.048)
+
+    process = start(grown, run, "--kimg", 0.048, "--slow")
+    while not has_grown(run):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert not (run / FINAL).exists() or (run / FINAL).read_bytes() != (whole / FINAL).read_bytes()
+    finished(grown, run, "--kimg", 0.048)
+    assert (run / FINAL).read_bytes() == (whole / FINAL).read_bytes()
