@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -155,3 +156,10 @@ def test_an_interrupted_build_leaves_no_half_archive(tmp_path, stop, code):
     assert process.returncode == code, err
     assert "Traceback" not in err
     assert list(dest.parent.iterdir()) == []
+
+
+def test_a_subject_chooses_the_crop_unless_one_is_given(photos, cli, tmp_path):
+    for name, words, crop in (("a", (), "smart"), ("b", ("--crop", "pad"), "pad")):
+        cli("dataset", "build", photos, tmp_path / f"{name}.zip", "--size", "16", "--subject", "cats", *words)
+        with zipfile.ZipFile(tmp_path / f"{name}.zip") as archive:
+            assert crop in archive.read("dataset.json").decode()

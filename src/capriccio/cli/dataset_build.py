@@ -14,12 +14,14 @@ from PIL import ImageColor
 from capriccio.cli.dataset_report import add_report_flags, report_paths, save_report, tell_report
 from capriccio.cli.parser import CommandParser, existing, parse_size
 from capriccio.cli.progress import shown_progress
+from capriccio.config import SubjectName
 from capriccio.data.building.build import build_dataset
 from capriccio.data.building.recipe import CropPolicy, FlawPolicy, Recipe, ResampleFilter
 from capriccio.data.card import LICENCE_NOT_STATED
 from capriccio.data.shards import expand_braces, is_url
 from capriccio.data.writer import ImageFormat
 from capriccio.errors import UsageError
+from capriccio.subjects import SUBJECTS
 
 _CHANNELS = {"grey": 1, "rgb": 3, "rgba": 4}
 _FLAWS = {"duplicates": "near-duplicates", "flat": "nearly flat pictures", "borders": "bars", "text": "lettering"}
@@ -92,7 +94,7 @@ def _asked_recipe(asked: Namespace) -> Recipe:
     return Recipe(
         channels=_CHANNELS[asked.channels],
         image_format=asked.format,
-        crop=asked.crop,
+        crop=asked.crop or (SUBJECTS[asked.subject].crop if asked.subject else "centre"),
         crops=asked.crops,
         seed=asked.seed,
         filter=asked.filter,
@@ -123,7 +125,8 @@ def _parser() -> CommandParser:
     add("--aspect", type=str, help="Width:height, as in 3:2; then --size is the shorter side.", metavar="W:H")
     add("--channels", type=Literal["grey", "rgb", "rgba"], default="rgb", help="Channels of the pictures.")
     add("--format", type=ImageFormat | None, help="How pictures are stored; default webp, or png for grey and rgba.")
-    add("--crop", type=CropPolicy, default="centre", help="Which part: pad takes all, smart the most detailed.")
+    add("--subject", type=SubjectName | None, help="What the pictures show; chooses --crop as docs/presets.md says.")
+    add("--crop", type=CropPolicy | None, help="Which part: pad takes all, smart the most detailed; default centre.")
     add("--crops", type=int, default=1, help="Windows per photograph, with --crop random.")
     add("--seed", type=int, default=0, help="Of random windows.")
     add("--filter", type=ResampleFilter, default="lanczos", help="Antialiasing filter.")
