@@ -14,6 +14,7 @@ from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from capriccio.errors import UsageError
+from capriccio.metrics import kernel_distance as kernel_module
 from capriccio.metrics import manifold
 from capriccio.metrics.inception_score import inception_score
 from capriccio.metrics.kernel_distance import kernel_distance, subset_distance
@@ -100,10 +101,18 @@ def test_the_kernel_distance_is_that_of_torchmetrics():
     assert subset_distance(fake, real) == pytest.approx(float(kid.compute()[0]), rel=1e-3)
 
 
-def test_the_kernel_distance_of_equal_distributions_is_nothing_within_its_error():
-    found = kernel_distance(features(400), features(400, seed=1))
-    assert abs(found.mean) < 3 * found.std
-    assert kernel_distance(features(400), features(400, seed=1), seed=0) == found
+def test_the_kernel_distance_of_equal_distributions_is_next_to_nothing():
+    equal = [kernel_distance(features(150, seed=2 * i), features(150, seed=2 * i + 1)).mean for i in range(8)]
+    apart = kernel_distance(features(150), features(150, seed=1, shift=1.0)).mean
+    assert abs(np.mean(equal)) < 0.1 * apart
+    assert min(equal) < 0 < max(equal)  # unbiased: on either side of 0
+
+
+def test_subsets_follow_from_the_seed(monkeypatch):
+    monkeypatch.setattr(kernel_module, "SUBSET_SIZE", 40)
+    one, same, other = (kernel_distance(features(100), features(90, seed=1), seed=s) for s in (0, 0, 1))
+    assert one == same != other
+    assert one.std > 0
 
 
 def test_the_inception_score_is_that_of_torchmetrics():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -10,6 +13,7 @@ import torch
 
 from capriccio.config import EvaluationConfig, RunConfig
 from capriccio.errors import ConfigError, Interrupted, UsageError
+from capriccio.metrics.evaluation import evaluate
 from capriccio.runtime import Processes
 from capriccio.training import loop
 from capriccio.training.loop import train
@@ -133,3 +137,21 @@ def test_metrics_may_change_when_a_run_is_resumed(archive, tmp_path):
     train(longer, tmp_path, resume=True, echo=lambda line: None)
     assert (tmp_path / "metric-kd_random64_full.jsonl").exists()
     assert torch.isfinite(torch.tensor(lines_of(tmp_path / "metric-fd_random64_full.jsonl")[0]["total_time"]))
+
+
+@pytest.mark.slow
+def test_two_processes_measure_together_and_write_each_number_once(archive, tmp_path):
+    words = [
+        "train", archive, "--out", tmp_path / "run", "--preset", "tiny", "--kimg", 0.032, "--batch", 16, "--holdout", 0,
+        "--metrics", "fd_random64_full", "--saving.snapshot_kimg", 0.016, "--precision", "fp32",
+    ]  # fmt: skip
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               "-m", "capriccio.cli.main", *map(str, words)]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = lines_of(tmp_path / "run" / "metric-fd_random64_full.jsonl")
+    assert [line["nimg"] for line in lines] == [32]
+    assert lines[0]["num_gpus"] == 2
+    alone = evaluate(tmp_path / "run", archive, "fd_random64_full")
+    assert alone["fd_random64_full"] == pytest.approx(lines[-1]["results"]["fd_random64_full"], rel=1e-4)
