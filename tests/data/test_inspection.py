@@ -31,7 +31,7 @@ def test_an_archive_of_ours_is_fit_and_says_what_is_in_it(built):
     assert (found.count, found.shapes, found.formats) == (6, {"3×16×16": 6}, {"webp": 6})
     assert (found.licence, found.classes, found.label_dim) == ("CC0-1.0", {"a": 3, "b": 3}, 0)
     assert found.hash == open_dataset(built.dest).train.card.hash
-    assert found.recipe == Recipe().to_dict()
+    assert found.recipe == Recipe(image_format="webp").to_dict()
     assert sum(found.brightness.values()) == 6
     assert [sorted(group) for group in found.alike] == [["00000/img00000002.webp", "00000/img00000005.webp"]]
     assert json.loads(json.dumps(found.to_dict()))["fit"]

@@ -27,7 +27,8 @@ h1 { font-weight: 600; margin-bottom: .2rem; } h2 { font-weight: 600; margin: 2.
 p { margin: .3rem 0; } .soft { color: var(--soft); }
 table { border-collapse: collapse; margin: .6rem 0; }
 td, th { text-align: left; padding: .25rem 1.2rem .25rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
+.wide { overflow-x: auto; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .sheet { display: flex; flex-wrap: wrap; gap: .6rem; margin: .6rem 0; }
 figure { margin: 0; width: 7rem; } figure.pair { width: 14.4rem; }
@@ -86,7 +87,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     lines = ["<tr>" + "".join(cell(value, "td") for value in row) + "</tr>" for row in rows]
     head = "<tr>" + "".join(cell(name, "th") for name in header) + "</tr>" if header else ""
-    return f"<table>{head}{''.join(lines)}</table>" if lines else ""
+    return f'<div class="wide"><table>{head}{"".join(lines)}</table></div>' if lines else ""
 
 
 def bars(counts: Mapping[str, int]) -> str:

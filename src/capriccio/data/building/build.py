@@ -81,6 +81,7 @@ def build_dataset(
     shape = ImageShape(channels=recipe.channels, height=size[0], width=size[1])
     recipe.check_size(size)
     task = Task(size=(shape.height, shape.width), recipe=recipe)
+    followed = replace(recipe, image_format=recipe.stored_format)
     rule = _label_source(labels)
     opened = open_sources(_texts(sources))
     with writing_alone(dest):
@@ -95,7 +96,7 @@ def build_dataset(
             ):
                 for picture in chain([first], kept):
                     picture.store(writer, licence)
-                facts |= {"recipe": recipe.to_dict(), "labels_from": rule.kind, "skipped": building.skipped()}
+                facts |= {"recipe": followed.to_dict(), "labels_from": rule.kind, "skipped": building.skipped()}
         return building.report(dest, len(writer))
 
 

@@ -39,8 +39,8 @@ def synthesize(
         force: replace ``dest`` if it exists.
         progress: called with (done, total).
 
-    Raises: DatasetError for a count below 1, another ending, or a ``dest`` that exists; ConfigError for a size no network
-    can have; StorageError if ``dest`` cannot be written.
+    Raises: DatasetError for a count below 1, another ending, or a ``dest`` that exists; ConfigError for a size that no
+    network can have; StorageError if ``dest`` cannot be written.
     """
     dest = Path(dest)
     if count < 1:
