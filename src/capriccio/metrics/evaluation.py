@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,6 +24,7 @@ from capriccio.metrics.path_length import path_lengths, trimmed_mean
 from capriccio.metrics.pictures import DatasetLabels, Fakes, Reals, ResizeFilter, check_finite, open_reals
 from capriccio.metrics.reference import reference_discriminator
 from capriccio.metrics.results import Evaluation, MetricResult
+from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 from capriccio.perception.catalogue import DistanceName, NetworkName, Perception
 from capriccio.perception.protocols import FeatureNetwork, PerceptualDistance
@@ -317,7 +317,7 @@ class Evaluator:
             )
         return reals
 
-    def _open_reference(self, given: str | Path | None) -> Any:
+    def _open_reference(self, given: str | Path | None) -> Discriminator | None:
         if self._reals is None:
             raise UsageError("a metric by discriminator belongs to a data set; name it with --data.")
         return reference_discriminator(

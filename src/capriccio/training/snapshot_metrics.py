@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class SnapshotMetrics:
             best = self.best()
             if best is not None:
                 with replacing(self._folder / "best.json") as replaced:
-                    replaced.write(json.dumps(best.__dict__, indent=1).encode())
+                    replaced.write(json.dumps(dataclasses.asdict(best), indent=1).encode())
         return evaluation
 
     def measured(self, nimg: int) -> bool:
