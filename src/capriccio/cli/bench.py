@@ -193,7 +193,7 @@ def _parser() -> CommandParser:
     flag("--iterations", type=int, default=12, help="Measured iterations; the figures are medians.")
     flag("--device", type=str, default="auto", help=DEVICE_HELP)
     flag(
-        "--augment", type=PipeName | None, default=None, help="Augmentation pipe whose cost is measured, such as bgc."
+        "--augment", type=PipeName, default=None, help="Augmentation pipe whose cost is measured, such as bgc."
     )
     flag("--augment-p", type=float, default=0.5, help="Its p: probability of each transformation.")
     flag("--data", type=str | None, default=None, help="Archive or folder whose share of the time is measured.")
