@@ -64,6 +64,11 @@ def noise_band(values: list[float]) -> float | None:
     return STUDENT_T.get(n, 2.26) * statistics.stdev(values) * (1 + 1 / n) ** 0.5
 
 
+def rounded(value: float) -> str:
+    """Return two digits of ``value``, without an exponent."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
 def table(rows: dict[str, Evaluation], about: dict[str, str]) -> str:
     """Return the Markdown table, repetitions in one row as mean ± deviation."""
     numbers = list(next(iter(rows.values())).values)
@@ -81,14 +86,14 @@ def table(rows: dict[str, Evaluation], about: dict[str, str]) -> str:
         for n in numbers:
             values = [rows[name].values[n] for name in names]
             mean, band = statistics.mean(values), noise_band(repeated[n])
-            spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+            spread = f" ± {rounded(statistics.stdev(values))}" if len(values) > 1 else ""
             star = "\\*" if group != baseline and band and abs(mean - statistics.mean(repeated[n])) > band else ""
             cells.append(f"{mean:.4g}{spread}{star}")
         told = f"{group} ({len(names)} seeds)" if len(names) > 1 else group
         lines.append(f"| {told} | {about.get(group, '')} | {' | '.join(cells)} |")
     bands = [noise_band(repeated[n]) for n in numbers]
     if bands[0] is not None:
-        lines.append("| *noise band* | *± of a fourth seed, 95 %* | " + " | ".join(f"*{b:.2g}*" for b in bands) + " |")
+        lines.append("| *noise band* | *± of a fourth seed, 95 %* | " + " | ".join(f"*{rounded(b)}*" for b in bands if b) + " |")
     return "\n".join(lines) + "\n"
 
 
