@@ -93,7 +93,8 @@ def table(rows: dict[str, Evaluation], about: dict[str, str]) -> str:
         lines.append(f"| {told} | {about.get(group, '')} | {' | '.join(cells)} |")
     bands = [noise_band(repeated[n]) for n in numbers]
     if bands[0] is not None:
-        lines.append("| *noise band* | *± of a fourth seed, 95 %* | " + " | ".join(f"*{rounded(b)}*" for b in bands if b) + " |")
+        cells = [f"*{rounded(band)}*" for band in bands if band is not None]
+        lines.append(f"| *noise band* | *± of another seed, 95 %* | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

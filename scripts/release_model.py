@@ -26,6 +26,7 @@ import capriccio
 from capriccio.errors import UsageError
 from capriccio.loading.model import Model, find_snapshot
 from capriccio.metrics.results import Evaluation, read_evaluation
+from capriccio.perception.discriminator import discriminator_hash
 from capriccio.rendering.curves import Curve, Plot
 from capriccio.rendering.grids import image_grid, to_picture, to_uint8
 from capriccio.rendering.mix import MixRequest, save_mix
@@ -144,7 +145,9 @@ def numbers(evaluations: list[Evaluation], model: Model) -> str:
                 f"{model.model_hash}. Measure it with 'capriccio metrics --model {evaluation.subject} --out FILE'."
             )
         for result in evaluation.results:
-            lines += [f"| `{n}` | {value:.4g} | {result.caveat} |" for n, value in result.values.items()]
+            own = model.discriminator is not None and result.card.network_hash == discriminator_hash(model.discriminator)
+            judge = "by its own discriminator, which it learnt to please; " if own else ""
+            lines += [f"| `{n}` | {value:.4g} | {judge}{result.caveat} |" for n, value in result.values.items()]
             card = result.card.to_dict()
             shown = {k: v[:12] if k.endswith("_hash") and v else v for k, v in card.items() if k != "metric"}
             told = ", ".join(f"{k} {v}" for k, v in shown.items())
