@@ -138,6 +138,7 @@ def numbers(evaluations: list[Evaluation], model: Model) -> str:
         return "No quality metric has been computed for it yet."
     lines = ["| number | value | |", "|---|---:|---|"]
     cards: dict[str, list[str]] = {}
+    own_hash = None if model.discriminator is None else discriminator_hash(model.discriminator)
     for evaluation in evaluations:
         if evaluation.subject_hash != model.model_hash:
             raise UsageError(
@@ -145,7 +146,7 @@ def numbers(evaluations: list[Evaluation], model: Model) -> str:
                 f"{model.model_hash}. Measure it with 'capriccio metrics --model {evaluation.subject} --out FILE'."
             )
         for result in evaluation.results:
-            own = model.discriminator is not None and result.card.network_hash == discriminator_hash(model.discriminator)
+            own = result.card.network_hash == own_hash
             judge = "by its own discriminator, which it learnt to please; " if own else ""
             lines += [f"| `{n}` | {value:.4g} | {judge}{result.caveat} |" for n, value in result.values.items()]
             card = result.card.to_dict()
