@@ -78,15 +78,18 @@ def test_cuda_paints_what_the_processor_paints(generator):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("change", ["in place", "loaded", "replaced", "precision"])
+@pytest.mark.parametrize("change", ["in place", "loaded", "replaced", "precision", "fused step"])
 def test_what_is_kept_for_generating_follows_every_change_of_the_weights(generator, change):
     def fresh(ws):
         with torch.enable_grad():  # where derivatives are recorded nothing is kept
             return generator.synthesis(ws, "const").detach()
 
+    generator.eval()
     ws = generator.ws(torch.randn(2, 8))
     before = generator.synthesis(ws, "const")
+    assert torch.equal(before, generator.synthesis(ws, "const"))
     torch.testing.assert_close(before, fresh(ws))
+    generator.synthesis(ws, "const")
     other = Generator(generator_config()).requires_grad_(False)
     match change:
         case "in place":
@@ -99,6 +102,12 @@ def test_what_is_kept_for_generating_follows_every_change_of_the_weights(generat
                 conv.weight = new.weight
         case "precision":
             generator.set_precision(torch.bfloat16)
+        case "fused step":
+            weights = [conv.weight.requires_grad_(True) for conv in generator.synthesis.styled_convs()]
+            optimizer = torch.optim.Adam(weights, lr=0.1, fused=True)
+            with torch.enable_grad():
+                generator.synthesis(ws, "const").square().mean().backward()
+            optimizer.step()
     after = generator.synthesis(ws, "const")
     assert not torch.equal(before, after)
     torch.testing.assert_close(after, fresh(ws))

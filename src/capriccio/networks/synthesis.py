@@ -76,13 +76,18 @@ class StyledConv(nn.Module):
         return noise_bias_leaky_relu(y, noise, strength, self.bias * total, clamp=clamp)
 
     def _kept_weight(self, dtype: torch.dtype) -> SharedWeight | None:
-        """Return what is prepared of the weight, kept from call to call while it is the same; None in training.
+        """Return what is prepared of the weight, kept from call to call while it is the same; None in training mode.
 
         Casting weights and summing their squares takes a twentieth of the time of generating a batch of 16 on a
         processor, and more of a smaller one.
         """
         weight = self.weight
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or weight.is_inference():
+        if torch.compiler.is_compiling():
+            return None
+        if self.training or torch.is_grad_enabled() or weight.is_inference():
+            # Whoever records derivatives may be about to change the weight, and PyTorch's fused optimisers do that
+            # without counting up its version.
+            self._kept = None
             return None
         if self._kept is None or self._kept[0] is not weight or self._kept[1:3] != (weight._version, dtype):
             self._kept = (weight, weight._version, dtype, SharedWeight.of(weight, dtype))
