@@ -299,7 +299,7 @@ class LossConfig:
 
 
 SubjectName = Literal["landscapes", "faces", "cats", "cars", "art", "textures"]
-AugmentMode = Literal["none", "ada", "fixed", "light"]
+AugmentMode = Literal["auto", "none", "ada", "fixed", "light"]
 PipeName = Literal[
     "blit", "geom", "color", "filter", "noise", "cutout", "bg", "bgc", "bgcf", "bgcfn", "bgcfnc",
     "light", "landscapes", "faces", "cats", "cars", "art", "textures",
@@ -469,8 +469,9 @@ class AugmentConfig:
     """Augmentation of what the discriminator sees (ADA; Karras, Aittala, Hellsten, Laine, Lehtinen, Aila 2020)."""
 
     mode: AugmentMode = "none"
-    """none: pictures as they are; ada: as strongly as the discriminator's overfitting asks for; fixed: always with
-    probability p; light: always a shift, mild colours and a cutout. --augment says the same."""
+    """none: pictures as they are; ada: as strongly as the discriminator's overfitting asks for; auto: ada for few
+    pictures, none for many; fixed: always with probability p; light: always a shift, mild colours and a cutout.
+    --augment says the same."""
     pipe: PipeName = "bgc"
     """Set of transformations: letters of the paper (blit, geom, color, filter, noise, cutout), or a subject."""
     p: float = 0.2

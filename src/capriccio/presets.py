@@ -127,6 +127,7 @@ _FIXED = {
         ema_kimg=5.0,
         ema_rampup=0.05,
         map_layers=2,
+        augment=AugmentConfig(mode="auto"),
         saving=SavingConfig(kimg_per_tick=1.0, snapshot_kimg=10.0, snapshot_minutes=20.0, first_snapshot_minutes=2.0),
     ),
     "tiny": _Preset(

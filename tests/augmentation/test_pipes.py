@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from capriccio.augmentation.pipes import PIPES, describe, transformations
+from capriccio.augmentation.pipes import FEW_PICTURES, PIPES, describe, settled, transformations
 from capriccio.config import AugmentConfig, PipeName, Transformations, TransformationSettings
 from capriccio.errors import ConfigError
 
@@ -74,3 +74,11 @@ def test_it_says_what_other_channels_go_without():
 def test_settings_out_of_range_are_refused(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_auto_augments_few_pictures_and_leaves_other_modes_alone():
+    auto = AugmentConfig(mode="auto", pipe="landscapes")
+    assert settled(auto, FEW_PICTURES - 1) == AugmentConfig(mode="ada", pipe="landscapes")
+    assert settled(auto, FEW_PICTURES).mode == "none"
+    assert settled(AugmentConfig(mode="fixed"), 10).mode == "fixed"
+    assert f"fewer than {FEW_PICTURES:,}" in describe(auto, 3)

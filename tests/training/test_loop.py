@@ -420,3 +420,16 @@ def test_a_slim_snapshot_cannot_be_continued(archive, tmp_path):
         train(run_config(archive), tmp_path / "run", continue_from=str(slim), echo=lambda line: None)
     with pytest.raises(SnapshotError, match="does not exist"):
         train(run_config(archive), tmp_path / "other", init_from="nowhere.safetensors", echo=lambda line: None)
+
+
+def test_augmentation_is_decided_at_the_start_of_a_run_by_the_number_of_pictures(archive, tmp_path, monkeypatch):
+    config = replace(run_config(archive, total_kimg=0.008), augment=AugmentConfig(mode="auto"))
+    said: list[str] = []
+    train(config, tmp_path / "run", echo=said.append)
+    assert any(line.startswith("Augmentation: adaptive") for line in said)
+    monkeypatch.setattr("capriccio.augmentation.pipes.FEW_PICTURES", 1)  # as if the set had grown
+    said.clear()
+    train(replace(config, total_kimg=0.012), tmp_path / "run", resume=True, echo=said.append)
+    assert any(line.startswith("Augmentation: adaptive") for line in said)
+    train(config, tmp_path / "many", echo=said.append)
+    assert "Augmentation: none." in said

@@ -66,6 +66,9 @@ PIPES: dict[PipeName, Transformations] = {
 }
 """Transformations by the name of the pipe; a subject chooses its pipe by name."""
 
+FEW_PICTURES = 2000
+"""Mode `auto` augments data sets smaller than this; measured, see docs/experiments.md."""
+
 USUAL_KIMG = 500.0
 """In how many thousand images p could rise from 0 to 1, in a run that starts at the beginning."""
 
@@ -78,6 +81,13 @@ def transformations(config: AugmentConfig) -> Transformations:
     pipe = PIPES["light" if config.mode == "light" else config.pipe]
     given = {field.name: getattr(config.transformations, field.name) for field in fields(TransformationSettings)}
     return replace(pipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def settled(config: AugmentConfig, num_pictures: float) -> AugmentConfig:
+    """Return ``config`` with mode `auto` decided for a data set of ``num_pictures``, without mirrored ones."""
+    if config.mode != "auto":
+        return config
+    return replace(config, mode="ada" if num_pictures < FEW_PICTURES else "none")
 
 
 def adaptation_kimg(config: AugmentConfig) -> float:
@@ -95,7 +105,9 @@ def describe(config: AugmentConfig, channels: int) -> str:
     if config.mode == "none":
         return "none"
     chosen = transformations(config)
-    if config.mode == "ada":
+    if config.mode == "auto":
+        how = f"adaptive with fewer than {FEW_PICTURES:,} pictures, none with more"
+    elif config.mode == "ada":
         how = (
             f"adaptive, p follows r_t to {config.target:g} and never exceeds {config.cap:g} "
             f"({adaptation_kimg(config):g} kimg from 0 to 1)"

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from capriccio.augmentation.pipes import describe
+from capriccio.augmentation.pipes import describe, settled
 from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit, ImageDataset
 from capriccio.data.stream import StreamedPictures
@@ -112,6 +112,11 @@ def train(
         if init_from is not None:
             config = for_transfer(config)
         folder = RunFolder(Path(run_dir))
+        if config.augment.mode == "auto":
+            # A run keeps what it decided at its start, also when the data set grows meanwhile.
+            begun = folder.begun_with() if resume else None
+            augment = settled(config.augment, _number_of_pictures(data.train)) if begun is None else begun.augment
+            config = replace(config, augment=augment)
         if processes.is_main:
             folder.open(config, resume=resume)
             stack.enter_context(folder.claimed())
@@ -584,6 +589,11 @@ class _Run:
     def _say_all(self, lines: list[str]) -> None:
         for line in lines:
             self.log.say(line)
+
+
+def _number_of_pictures(pictures: ImageDataset) -> float:
+    """Return how many pictures there are to train on; nobody counts a stream, which is there for sets without end."""
+    return math.inf if isinstance(pictures, StreamedPictures) else pictures.num_pictures
 
 
 def _amount(pictures: ImageDataset) -> str:

@@ -83,6 +83,16 @@ class RunFolder:
         if not self.config.exists():
             self.write_config(config)
 
+    def begun_with(self) -> RunConfig | None:
+        """Return the configuration of the run that lies here, None if there is none. Raises: RunError if unreadable."""
+        if not self.config.exists():
+            return None
+        try:
+            # By way of the class, so that settings which are newer than the run have the values it ran with.
+            return from_dict(RunConfig, yaml.safe_load(self.config.read_text()))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise RunError(f"'{self.config}' cannot be read; restore it or choose another folder.") from error
+
     def write_config(self, config: RunConfig) -> None:
         """Write the resolved configuration; of a resumed run once it is known to be the same run."""
         with replacing(self.config) as file:
@@ -134,11 +144,8 @@ class RunFolder:
         return total > saving.disk_budget_gb * 1e9
 
     def _check_same_run(self, config: RunConfig) -> None:
-        try:
-            # By way of the class, so that settings which are newer than the run have the values it ran with.
-            before = from_dict(RunConfig, yaml.safe_load(self.config.read_text()))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise RunError(f"'{self.config}' cannot be read; restore it or choose another folder.") from error
+        before = self.begun_with()
+        assert before is not None, "called where a configuration lies"
         old, new = _decisive(before), _decisive(config)
         differing = sorted(name for name in new if old[name] != new[name])
         if differing:
