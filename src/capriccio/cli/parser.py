@@ -25,6 +25,13 @@ YES_NO = ActionYesNo(no_prefix="no-")
 """Action of a switch that can also be turned off: ``--mirror`` and ``--no-mirror``."""
 
 
+_OPTIONAL = (
+    r"Does not validate against any of the Union subtypes Subtypes: .*? Errors: - (Expected .*?) - Expected NoneType "
+    r"Given value type: .* Given value: (.*)"
+)
+"""What jsonargparse says of a wrong value where there need not be one: the kind expected, and the value."""
+
+
 class CommandParser(ArgumentParser):
     """Parser of one command: raises :class:`UsageError` with one line that names the flag or file."""
 
@@ -91,6 +98,7 @@ class CommandParser(ArgumentParser):
         """Return what jsonargparse said as one line in our words, with the nearest flag or setting."""
         message = re.sub(r"a <class '(\w+)'>", r"\1", " ".join(message.split()))
         message = re.sub(r"a typing\.Literal\[(.*?)\]", lambda m: "one of " + m[1].replace("'", ""), message)
+        message = re.sub(_OPTIONAL, r"\1. Got value: \2", message)
         options = [option for action in self._actions for option in action.option_strings] + [*self._section_flags]
         if unknown := re.match(r"unrecognized arguments: (.*)", message):
             word = unknown[1].split()[0]
