@@ -93,3 +93,14 @@ def test_missing_pictures_are_named(cli, model, tmp_path):
     code, _, err = cli("metrics", "-m", model, "--data", tmp_path / "nothing.zip", "--metrics", "fd_random64_full")
     assert code == 2
     assert "nothing.zip" in err
+
+
+def test_a_run_folder_knows_its_pictures(cli, model, archive, tmp_path):
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "snapshot-000001.safetensors").write_bytes(model.read_bytes())
+    (tmp_path / "config.yaml").write_text(f"data: {{path: {archive}}}\n")
+    code, out, err = cli("metrics", "-m", tmp_path, "--metrics", "fd_random64_full", "--json")
+    assert code == 0, err
+    assert json.loads(out)["results"][0]["card"]["reals"] == 20
+    (tmp_path / "config.yaml").write_text("data: 3\n")
+    assert "name them with --data" in cli("metrics", "-m", tmp_path, "--metrics", "fd_random64_full")[2]

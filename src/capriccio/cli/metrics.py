@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
             metrics,
             shape,
             c_dim=c_dim,
-            data=asked.data,
+            data=asked.data or _data_of_run(asked.model),
             settings=settings,
             weights=weights,
             reference=asked.reference,
@@ -74,11 +74,25 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
+def _data_of_run(model: str | None) -> str | None:
+    """Return the pictures that a run folder was trained on; None where ``model`` is no run folder or does not say."""
+    config = Path(model) / "config.yaml" if model is not None else None
+    if config is None or not config.is_file():
+        return None
+    import yaml
+
+    try:
+        path = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]["path"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return None
+    return str(path) if path else None
+
+
 def _parser() -> CommandParser:
     parser = CommandParser(
         "metrics",
         "Measure a network against real pictures. Every number comes with the protocol it was measured by.",
-        "[--model M] --data D [--metrics fid50k_full,ppl2_wend] [flags]",
+        "[--model M] [--data D] [--metrics fid50k_full,ppl2_wend] [flags]",
     )
     parser.add_argument(
         "-m", "--model", type=str | None, default=None,
@@ -87,7 +101,10 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--samples", type=str | None, default=None, help="Measure this folder or archive of pictures, not a model."
     )
-    parser.add_argument("--data", type=str | None, default=None, help="Archive or folder of real pictures.")
+    parser.add_argument(
+        "--data", type=str | None, default=None,
+        help="Archive or folder of real pictures; null = what the run was trained on, where --model is a run folder.",
+    )  # fmt: skip
     parser.add_argument(
         "--metrics", type=str, default=DEFAULT_METRICS,
         help="Names separated by commas: fid50k_full, kid50k_full, pr50k3_full, dc50k5_full, is50k, ppl2_wend; with "
