@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from capriccio.config import ImageShape, RunConfig, to_dict
+from capriccio.config import AugmentConfig, ImageShape, RunConfig, to_dict
 from capriccio.data.landscapes.painter import paint
 from capriccio.presets import preset
 from capriccio.rendering.grids import image_grid
@@ -41,7 +41,8 @@ HEALTHY = {
 
 def settings() -> RunConfig:
     """Return the settings of a run to 1,000 kimg."""
-    config = preset("laptop", SHAPE)
+    # A run folder holds what was decided at the start: the mode `auto` never stands there.
+    config = replace(preset("laptop", SHAPE), augment=AugmentConfig())
     return replace(config, total_kimg=1000.0, data=replace(config.data, path="photos.zip"))
 
 
