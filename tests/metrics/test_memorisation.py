@@ -32,6 +32,15 @@ def test_copies_are_called_memorised_and_a_few_of_them_suspicious():
     assert found.p_value < 0.01
 
 
+def test_a_single_copy_does_not_hide_among_the_close_samples_that_are_expected():
+    samples = ratios(500, 1)
+    samples[17] = 0.0
+    found = judge(samples, ratios(100, 2))
+    assert found.p_value > 0.01  # its rank alone would not have shown it
+    assert (found.verdict, found.copies) == ("suspicious", 1)
+    assert "1 samples are copies" in found.sentence
+
+
 def test_the_probability_is_that_of_random_orders():
     n, m, rank, close = 12, 10, 2, 6
     rng = torch.Generator().manual_seed(0)

@@ -37,6 +37,9 @@ CLOSE_SHARE = 0.05
 FEWEST_HELDOUT = 20
 """Held-out pictures without which their nearest 5 % mean nothing."""
 
+COPY_RATIO = 0.1
+"""A sample ten times nearer to a training picture than that picture is to any other one is counted as a *copy*."""
+
 _SUSPICIOUS_P, _MEMORISED_P, _MEMORISED_SHARE = 0.01, 0.001, 0.2
 _ROWS = 512
 
@@ -52,6 +55,8 @@ class Judgement:
     """The verdict in words, with its numbers."""
     close_share: float
     """Share of samples that are close (see CLOSE_SHARE); 0.05 is expected of a network that repeats nothing."""
+    copies: int
+    """Samples that are copies (see COPY_RATIO). A few of them hide among the close samples that are expected."""
     p_value: float
     """Probability of so many close samples, or more, if samples were new pictures of the same kind."""
 
@@ -85,6 +90,7 @@ class Memorisation:
             "verdict": self.judgement.verdict,
             "sentence": self.judgement.sentence,
             "close_share": self.judgement.close_share,
+            "copies": self.judgement.copies,
             "p_value": self.judgement.p_value,
             "network": self.network.name,
             "network_hash": self.network.weights,
@@ -181,6 +187,9 @@ def _own_distances(points: Tensor) -> Tensor:
 def judge(sample_ratios: Tensor, heldout_ratios: Tensor) -> Judgement:
     """Say whether samples [n] lie closer to training pictures than held-out pictures [m] do.
 
+    Many samples that are a little too close show in their rank among held-out pictures, few that are copies in their
+    ratio alone. A few altered copies show in neither.
+
     Raises: DatasetError if there are too few held-out pictures to say.
     """
     n, m = len(sample_ratios), len(heldout_ratios)
@@ -197,11 +206,13 @@ def judge(sample_ratios: Tensor, heldout_ratios: Tensor) -> Judgement:
         f"{share:.1%} of {n:,} samples lie as close to a training picture as only the closest {rank / m:.1%} of {m:,} "
         f"held-out pictures do (p = {p:.2g})"
     )
+    copies = int((sample_ratios < COPY_RATIO).sum())
+    told += f"; {copies:,} samples are copies or nearly so"
     if p < _MEMORISED_P and share >= _MEMORISED_SHARE:
-        return Judgement("memorised", f"The network repeats training pictures: {told}.", share, p)
-    if p < _SUSPICIOUS_P:
-        return Judgement("suspicious", f"Some samples are too close to training pictures: {told}.", share, p)
-    return Judgement("no sign of memorisation", f"No sign of memorisation: {told}.", share, p)
+        return Judgement("memorised", f"The network repeats training pictures: {told}.", share, copies, p)
+    if p < _SUSPICIOUS_P or copies:
+        return Judgement("suspicious", f"Some samples are too close to training pictures: {told}.", share, copies, p)
+    return Judgement("no sign of memorisation", f"No sign of memorisation: {told}.", share, copies, p)
 
 
 def _tail(close: int, n: int, rank: int, m: int) -> float:

@@ -1,7 +1,7 @@
 """A fixed random network: a ruler without weights to fetch, for pictures of any shape and channel count.
 
 Random convolutions see colours, edges and textures at several scales; they know nothing of what pictures show. A
-distance in their features ranks early training well and says little about late training.
+distance in their features is repeatable anywhere and says nothing about what people would see.
 """
 
 from __future__ import annotations
