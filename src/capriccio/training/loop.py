@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
 import time
@@ -15,10 +14,9 @@ from typing import Any
 
 import torch
 
-from capriccio.augmentation.pipes import describe, settled
+from capriccio.augmentation.pipes import settled
 from capriccio.config import RunConfig
-from capriccio.data.dataset import DatasetSplit, ImageDataset
-from capriccio.data.stream import StreamedPictures
+from capriccio.data.dataset import DatasetSplit
 from capriccio.doctor.examination import LiveDoctor
 from capriccio.errors import (
     ConfigError,
@@ -40,18 +38,19 @@ from capriccio.runtime import (
     collected_signals,
     joined_processes,
 )
-from capriccio.subjects import explain_gamma
 from capriccio.training.checkpoint import load_newest, remove_old, save_checkpoint
 from capriccio.training.draws import SeededDraws
 from capriccio.training.feed import Feed, open_data
+from capriccio.training.greeting import greeting, number_of_pictures
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.overfitting import Overfitting, measure_overfitting
-from capriccio.training.report import RunLog, Statistics, duration, memory_use, moments
+from capriccio.training.report import RunLog, Statistics, memory_use
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.samples import SampleSheet, save_reals
 from capriccio.training.snapshot_metrics import SnapshotMetrics
 from capriccio.training.state import TrainingState, new_state
 from capriccio.training.take_snapshot import take_snapshot
+from capriccio.training.tick import Tick
 from capriccio.training.transfer import continue_from_snapshot, init_from_snapshot
 
 BAD_STEPS_IN_A_ROW = 16
@@ -115,7 +114,7 @@ def train(
         if config.augment.mode == "auto":
             # A run keeps what it decided at its start, also when the data set grows meanwhile.
             begun = folder.begun_with() if resume else None
-            augment = settled(config.augment, _number_of_pictures(data.train)) if begun is None else begun.augment
+            augment = settled(config.augment, number_of_pictures(data.train)) if begun is None else begun.augment
             config = replace(config, augment=augment)
         if processes.is_main:
             folder.open(config, resume=resume)
@@ -196,7 +195,9 @@ class _Run:
 
     def start(self, *, resume: bool) -> None:
         """Resume, continue, transfer or begin; say which, with everything a reader of the log wants to know."""
-        self._say_hello()
+        self._say_all(
+            greeting(self.config, self.data, self.state, self.processes, self.device, self.precision)
+        )
         resumed = resume and self._recall()
         if resumed:
             self.log.say(f"Resumed at {self.state.nimg / 1000:.1f} kimg.")
@@ -234,30 +235,6 @@ class _Run:
         elif self.origin.init_from is not None:
             self._say_all(init_from_snapshot(self.origin.init_from, self.state))
         self.clock.tick_start_nimg = self.clock.snapshot_nimg = self.state.nimg
-
-    def _say_hello(self) -> None:
-        train, config = self.data.train, self.config
-        sizes = [sum(p.numel() for p in n.parameters()) / 1e6 for n in (self.state.generator, self.state.discriminator)]
-        self._say_all(
-            [
-                f"Data: {train.card.name}, {_amount(train)} {train.shape}"
-                + (", mirrored" if train.card.mirror else "")
-                + (f", labels of size {train.c_dim}" if train.c_dim else "")
-                + f"; {self.data.heldout.num_pictures:,} held out.",
-                f"Networks: generator {sizes[0]:.2f} M parameters, discriminator {sizes[1]:.2f} M.",
-                f"Precision: {self.precision.name} ({self.precision.reason}); device {self.device}"
-                + (f"; {self.processes.world_size} processes" if self.processes.world_size > 1 else "")
-                + (f"; {torch.get_num_threads()} threads" if self.device.type == "cpu" else "")
-                + ("; compiled" if config.compile else "")
-                + ".",
-                f"Augmentation: {describe(config.augment, config.generator.shape.channels)}.",
-                f"Aim: {config.total_kimg:g} kimg in batches of {config.batch}, R1 gamma {config.loss.r1_gamma:g} "
-                f"({explain_gamma(config)}).",
-            ]
-        )
-        if self.data.skipped:
-            self.log.say(f"Left out {len(self.data.skipped)} files, such as: "
-                         + "; ".join(f"{s.name} ({s.reason})" for s in self.data.skipped[:3]) + ".")  # fmt: skip
 
     def _recall(self) -> bool:
         """Take everything from the newest sound checkpoint; return whether there is one."""
@@ -381,52 +358,19 @@ class _Run:
         self.state.discriminator.set_precision(low)
 
     def _end_tick(self) -> None:
-        state, clock, config = self.state, self.clock, self.config
+        state, clock = self.state, self.clock
         now = time.monotonic()
-        images, seconds = state.nimg - clock.told_nimg, max(now - clock.told_time, 1e-9)
-        rate = images / seconds
-        epochs = self.feed.epochs(state.nimg)
-        left = (config.total_kimg * 1000 - state.nimg) / rate
-        overfitting = self._overfitting()
-        r_v = math.nan if overfitting is None else overfitting.r_v
-        values: dict[str, Any] = self.statistics.take(self.processes)
-        if overfitting is not None:
-            values["Loss/scores/heldout"] = moments(overfitting.heldout)
-            values["Loss/signs/heldout"] = moments(overfitting.heldout.sign())
-        values |= {
-            name: {"num": 1, "mean": value, "std": 0.0}
-            for name, value in {
-                "Progress/tick": float(clock.tick),
-                "Progress/kimg": state.nimg / 1000,
-                "Progress/epochs": epochs,
-                "Progress/pl_mean": float(state.pl_mean),
-                "Progress/augment": state.augmentation.p,
-                "Progress/augment_capped_kimg": state.augmentation.capped_nimg(state.nimg) / 1000,
-                "Progress/r_t": values["Loss/signs/real"]["mean"] if "Loss/signs/real" in values else math.nan,
-                "Progress/r_v": r_v,
-                "Timing/sec_per_tick": seconds,
-                "Timing/sec_per_kimg": 1000 / rate,
-                "Timing/images_per_sec": rate,
-                "Timing/total_sec": state.seconds,
-                "Timing/total_hours": state.seconds / 3600,
-                "Timing/total_days": state.seconds / 86400,
-                **memory_use(self.device),
-            }.items()
-        }
-        self.log.statistics(values | {"nimg": state.nimg, "timestamp": time.time()}, nimg=state.nimg)
-
-        def mean(name: str) -> str:
-            return f"{values[name]['mean']:.3f}" if name in values else "  -  "
-
-        self.log.say(
-            f"tick {clock.tick:<5d} kimg {state.nimg / 1000:<9.1f} {rate:7.1f} img/s  epoch {epochs:<7.2f} "
-            f"G {mean('Loss/G/loss')}  D {mean('Loss/D/loss')}  r_t {mean('Loss/signs/real')}  "
-            + (f"r_v {r_v:.3f}  " if math.isfinite(r_v) else "")
-            + (f"p {state.augmentation.p:.3f}  " if config.augment.mode == "ada" else "")
-            +
-            f"R1 {mean('Loss/r1_penalty')}  pl {float(state.pl_mean):.3f}  "
-            f"time {duration(state.seconds)}  left {duration(left)}"
+        tick = Tick(
+            index=clock.tick,
+            images=state.nimg - clock.told_nimg,
+            seconds=now - clock.told_time,
+            epochs=self.feed.epochs(state.nimg),
+            total_nimg=round(self.config.total_kimg * 1000),
+            overfitting=self._overfitting(),
         )
+        values = tick.values(self.statistics.take(self.processes), state, memory_use(self.device))
+        self.log.statistics(values | {"nimg": state.nimg, "timestamp": time.time()}, nimg=state.nimg)
+        self.log.say(tick.line(values, state))
         if skipped := values["Numerics/skipped_steps"]["mean"]:
             self.log.say(f"{skipped:g} steps were skipped in this tick: a loss was not finite.")
         self._warn_of_saturation()
@@ -589,15 +533,3 @@ class _Run:
     def _say_all(self, lines: list[str]) -> None:
         for line in lines:
             self.log.say(line)
-
-
-def _number_of_pictures(pictures: ImageDataset) -> float:
-    """Return how many pictures there are to train on; nobody counts a stream, which is there for sets without end."""
-    return math.inf if isinstance(pictures, StreamedPictures) else pictures.num_pictures
-
-
-def _amount(pictures: ImageDataset) -> str:
-    """Say how many pictures there are to train on."""
-    if isinstance(pictures, StreamedPictures):
-        return f"{len(pictures.shards):,} shards, streamed, the first {pictures.num_pictures:,} pictures in memory,"
-    return f"{pictures.num_pictures:,} pictures"
