@@ -92,6 +92,8 @@ def measure(
 
     An iteration as training runs them on average is an iteration without regularisers plus the share of each
     regulariser, measured in the same iteration: a ratio compares only what ran within the same second or two.
+    Generation is that of a network which stays as it is: a first batch goes unmeasured, so that what is kept of the
+    weights is there.
 
     Args:
         workload: what is measured.
@@ -113,6 +115,7 @@ def measure(
     before = peak.measure()
     for _ in range(iterations):
         run = workload.train()
+        workload.generate()  # with the weights training left: what is kept of them is prepared
         between = peak.measure()
         generating = seconds(workload.generate, device)
         after = peak.measure()

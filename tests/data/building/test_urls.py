@@ -37,12 +37,10 @@ class Owner(BaseHTTPRequestHandler):
             kind.agents.add(self.headers["User-Agent"])
             kind.at_once += 1
             kind.most_at_once = max(kind.most_at_once, kind.at_once)
-        try:
-            time.sleep(0.02)
-            self.answer()
-        finally:
-            with kind.lock:
-                kind.at_once -= 1
+        time.sleep(0.02)
+        with kind.lock:
+            kind.at_once -= 1  # before the answer: whoever has it may ask again at once
+        self.answer()
 
     def answer(self):
         headers = {}
