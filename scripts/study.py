@@ -63,6 +63,10 @@ def _adaptive(pipe: PipeName) -> Callable[[RunConfig], RunConfig]:
     return lambda run: replace(run, augment=replace(run.augment, mode="ada", pipe=pipe, kimg=run.total_kimg))
 
 
+def _float32(run: RunConfig) -> RunConfig:
+    return replace(run, precision="fp32")
+
+
 def _unchanged(run: RunConfig) -> RunConfig:
     return run
 
@@ -75,6 +79,9 @@ ROWS = {
     "no-demodulation": Row("styles without demodulation", _no_demodulation),
     "no-lazy": Row("regularisers in every iteration", _loss(pl_interval=None, r1_interval=None)),
     "orig-orig": Row("no skips, no residuals in either network", _plain_architectures),
+    "fp32": Row("everything in float32, first seed", _float32),
+    "fp32-seed1": Row("the same, second seed", _float32, seed=1),
+    "fp32-seed2": Row("the same, third seed", _float32, seed=2),
     "ada-bgc": Row("adaptive augmentation, the paper's set", _adaptive("bgc")),
     "ada-landscapes": Row("adaptive augmentation, the set for landscapes", _adaptive("landscapes")),
 }
