@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from capriccio.config import AugmentConfig, LossConfig
 from capriccio.data import open_dataset
 from capriccio.data.dataset import ImageDataset
+from capriccio.ops.quantize import dequantize
 from capriccio.runtime import Processes
 from capriccio.snapshots.snapshot import Snapshot, load_snapshot
 from capriccio.training import losses
@@ -86,7 +87,7 @@ def cosines(snapshot: Snapshot, dataset: ImageDataset, *, batch: int, batches: i
     result: dict[str, list[float]] = {name: [] for name in PHASES}
     chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).numpy()
     for index in range(batches):
-        reals = torch.from_numpy(dataset.images(chosen[index * batch : (index + 1) * batch])).float() / 127.5 - 1
+        reals = dequantize(torch.from_numpy(dataset.images(chosen[index * batch : (index + 1) * batch])))
         draws = SeededDraws(
             config=snapshot.generator.config,
             noise_shapes=tuple(snapshot.generator.synthesis.noise_shapes()),

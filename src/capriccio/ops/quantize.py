@@ -1,4 +1,4 @@
-"""From a network's image to bytes, the way the field rounds."""
+"""From a network's image to bytes and back, the way the field rounds."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def quantize(images: Tensor) -> Tensor:
         images: any shape, −1…1, finite.
     """
     return (images.detach().float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+def dequantize(pixels: Tensor) -> Tensor:
+    """Return x/127.5 − 1, −1…1, float32, of ``pixels`` in 0…255; any shape, bytes or resized ones, on their device."""
+    return pixels.float() / 127.5 - 1

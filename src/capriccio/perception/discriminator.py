@@ -17,6 +17,7 @@ from torch.nn import functional
 from capriccio.config import to_dict
 from capriccio.errors import ShapeError
 from capriccio.networks.discriminator import Discriminator
+from capriccio.ops.quantize import dequantize
 from capriccio.perception.pixels import resize
 from capriccio.perception.protocols import NOT_COMPARABLE, NetworkCard
 from capriccio.perception.weights import tensors_sha256
@@ -64,7 +65,7 @@ class DiscriminatorFeatures:
                 f"the reference discriminator knows pictures of {self._shape.channels} channels, these have "
                 f"{pixels.shape[1]}; name another with --reference."
             )
-        images = resize(pixels.to(self._device, torch.float32), self._shape.height, self._shape.width) / 127.5 - 1
+        images = dequantize(resize(pixels.to(self._device, torch.float32), self._shape.height, self._shape.width))
         return torch.cat([x.float().mean(dim=(2, 3)) for x in self._discriminator.features(images)], dim=1)
 
 

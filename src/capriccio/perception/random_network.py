@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from capriccio.ops.quantize import dequantize
 from capriccio.perception.pixels import resize
 from capriccio.perception.protocols import NOT_COMPARABLE, NetworkCard
 from capriccio.perception.weights import tensors_sha256
@@ -46,7 +47,7 @@ class RandomFeatures:
     @torch.no_grad()
     def features(self, pixels: Tensor) -> Tensor:
         """Return features [N, 480] of ``pixels`` [N, C, H, W] in 0…255."""
-        x = resize(pixels.to(self._device, torch.float32), SIDE, SIDE) / 127.5 - 1
+        x = dequantize(resize(pixels.to(self._device, torch.float32), SIDE, SIDE))
         means = []
         for weight in self._weights:
             x = functional.leaky_relu(functional.conv2d(x, weight, stride=2, padding=1), 0.2) * math.sqrt(2)

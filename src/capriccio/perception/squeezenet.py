@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from capriccio.errors import SnapshotError
+from capriccio.ops.quantize import dequantize
 from capriccio.perception.normalise import caffe, imagenet
 from capriccio.perception.pixels import as_rgb, resize
 from capriccio.perception.protocols import NOT_COMPARABLE, NetworkCard
@@ -106,5 +107,5 @@ class SqueezeNetFeatures:
     def features(self, pixels: Tensor) -> Tensor:
         """Return features [N, 512] of ``pixels`` [N, 1 or 3, H, W] in 0…255."""
         rgb = as_rgb(pixels, "squeeze").to(self._device, torch.float32)
-        last: Tensor = self._trunk(resize(rgb, SIDE, SIDE) / 127.5 - 1)[-1]
+        last: Tensor = self._trunk(dequantize(resize(rgb, SIDE, SIDE)))[-1]
         return last.mean(dim=(2, 3))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from capriccio.ops.quantize import dequantize
 from capriccio.perception.normalise import imagenet
 from capriccio.perception.pixels import as_rgb, resize
 from capriccio.perception.protocols import NetworkCard
@@ -93,5 +94,5 @@ class VggFeatures:
     def features(self, pixels: Tensor) -> Tensor:
         """Return activations [N, 4096] of ``pixels`` [N, 1 or 3, H, W] in 0…255."""
         rgb = as_rgb(pixels, "vgg").to(self._device, torch.float32)
-        features: Tensor = self._network(resize(rgb, SIDE, SIDE) / 127.5 - 1)
+        features: Tensor = self._network(dequantize(resize(rgb, SIDE, SIDE)))
         return features

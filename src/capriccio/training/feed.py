@@ -18,6 +18,7 @@ from capriccio.data.order import EndlessOrder
 from capriccio.data.stores import CacheMode
 from capriccio.data.stream import PictureStream, StreamedPictures, is_streamed, open_streamed
 from capriccio.errors import DatasetError, RunError, ShapeError
+from capriccio.ops.quantize import dequantize
 from capriccio.runtime import Processes
 from capriccio.training.iteration import Batch
 
@@ -131,7 +132,7 @@ class Feed:
         started = time.perf_counter()
         pixels, labels = self._source.next(self._batch)
         self.last_wait = time.perf_counter() - started
-        images = pixels.to(self._device, non_blocking=True).float() / 127.5 - 1
+        images = dequantize(pixels.to(self._device, non_blocking=True))
         return Batch(images, labels.to(self._device) if labels is not None and self._dataset.c_dim else None)
 
     def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:

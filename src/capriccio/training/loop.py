@@ -195,9 +195,7 @@ class _Run:
 
     def start(self, *, resume: bool) -> None:
         """Resume, continue, transfer or begin; say which, with everything a reader of the log wants to know."""
-        self._say_all(
-            greeting(self.config, self.data, self.state, self.processes, self.device, self.precision)
-        )
+        self._say_all(greeting(self.config, self.data, self.state, self.processes, self.device, self.precision))
         resumed = resume and self._recall()
         if resumed:
             self.log.say(f"Resumed at {self.state.nimg / 1000:.1f} kimg.")

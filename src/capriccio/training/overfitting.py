@@ -13,6 +13,7 @@ from torch import Tensor
 from capriccio.augmentation.pipeline import augment
 from capriccio.data.dataset import DatasetSplit, ImageDataset
 from capriccio.latent.streams import stream
+from capriccio.ops.quantize import dequantize
 from capriccio.training.draws import SeededDraws
 from capriccio.training.losses import styles
 from capriccio.training.state import TrainingState
@@ -73,6 +74,6 @@ def measure_overfitting(
 
 
 def _pictures(dataset: ImageDataset, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    images = torch.from_numpy(dataset.images(indices.numpy())).to(device).float() / 127.5 - 1
+    images = dequantize(torch.from_numpy(dataset.images(indices.numpy())).to(device))
     labels = torch.from_numpy(dataset.labels(indices.numpy())).to(device) if dataset.c_dim else None
     return images, labels
