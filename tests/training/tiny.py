@@ -97,24 +97,8 @@ class Labels:
 
 def draws(config: RunConfig, state: TrainingState, **changes: int) -> SeededDraws:
     """Return the draws of the next iteration of ``state``."""
-    return replace(
-        SeededDraws(
-            config=config.generator,
-            noise_shapes=tuple(state.generator.synthesis.noise_shapes()),
-            labels=Labels(config.generator.c_dim),
-            mixing_prob=config.loss.mixing_prob,
-            seed=config.seed,
-            salt=state.salt,
-            augment=config.augment,
-            augment_p=state.augmentation.p,
-            fixed_shape=config.compile,
-            nimg=state.nimg,
-            rank=0,
-            num_processes=1,
-            device=CPU,
-        ),
-        **changes,
-    )
+    labels = Labels(config.generator.c_dim)
+    return replace(SeededDraws.of_run(config, state, labels, device=CPU), **changes)
 
 
 def reals(config: RunConfig, nimg: int = 0) -> Batch:

@@ -75,21 +75,7 @@ class TrainingWorkload:
         """Run one iteration in which both regularisers are due."""
         state = self._state
         state.iteration = 0
-        draws = SeededDraws(
-            config=self._config.generator,
-            noise_shapes=tuple(state.generator.synthesis.noise_shapes()),
-            labels=_NoLabels(),
-            mixing_prob=self._config.loss.mixing_prob,
-            seed=self._config.seed,
-            salt=0,
-            augment=self._config.augment,
-            augment_p=state.augmentation.p,
-            fixed_shape=self._config.compile,
-            nimg=state.nimg,
-            rank=0,
-            num_processes=1,
-            device=self._device,
-        )
+        draws = SeededDraws.of_run(self._config, state, _NoLabels(), device=self._device)
         self._clock.start()
         self._trainer.run(state, self._batch, draws, round_size=self.batch)
         return self._clock.stop()

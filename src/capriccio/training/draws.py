@@ -15,9 +15,10 @@ from torch import Tensor
 from capriccio.augmentation.parameters import draw
 from capriccio.augmentation.pipeline import Augmentation, plan
 from capriccio.augmentation.pipes import transformations
-from capriccio.config import AugmentConfig, GeneratorConfig
+from capriccio.config import AugmentConfig, GeneratorConfig, RunConfig
 from capriccio.latent.streams import stream
 from capriccio.training.losses import Latents
+from capriccio.training.state import TrainingState
 
 PhaseName = Literal["Gmain", "Greg", "Dmain", "Dreg"]
 Occasion = PhaseName | Literal["overfitting"]
@@ -69,6 +70,34 @@ class SeededDraws:
     rank: int
     num_processes: int
     device: torch.device
+
+    @classmethod
+    def of_run(
+        cls,
+        config: RunConfig,
+        state: TrainingState,
+        labels: LabelSource,
+        *,
+        device: torch.device,
+        rank: int = 0,
+        num_processes: int = 1,
+    ) -> SeededDraws:
+        """Return the draws of the iteration that ``state`` is about to begin, for one process of ``num_processes``."""
+        return cls(
+            config=config.generator,
+            noise_shapes=tuple(state.generator.synthesis.noise_shapes()),
+            labels=labels,
+            mixing_prob=config.loss.mixing_prob,
+            seed=config.seed,
+            salt=state.salt,
+            augment=config.augment,
+            augment_p=state.augmentation.p,
+            fixed_shape=config.compile,
+            nimg=state.nimg,
+            rank=rank,
+            num_processes=num_processes,
+            device=device,
+        )
 
     def latents(self, occasion: Occasion, round_index: int, count: int) -> Latents:
         """Return latents of one round: see :class:`Draws`."""

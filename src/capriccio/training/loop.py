@@ -313,20 +313,13 @@ class _Run:
         return last
 
     def _draws(self) -> SeededDraws:
-        return SeededDraws(
-            config=self.config.generator,
-            noise_shapes=tuple(self.state.generator.synthesis.noise_shapes()),
-            labels=self.feed,
-            mixing_prob=self.config.loss.mixing_prob,
-            seed=self.config.seed,
-            salt=self.state.salt,
-            augment=self.config.augment,
-            augment_p=self.state.augmentation.p,
-            fixed_shape=self.config.compile,
-            nimg=self.state.nimg,
+        return SeededDraws.of_run(
+            self.config,
+            self.state,
+            self.feed,
+            device=self.device,
             rank=self.processes.rank,
             num_processes=self.processes.world_size,
-            device=self.device,
         )
 
     def _iterate(self) -> None:
