@@ -44,8 +44,8 @@ MIX_ROWS, MIX_COLUMNS = (2, 5, 8, 13), (21, 33, 40, 57, 64, 71)
 WALK_SEEDS = (11, 23, 35, 47, 59)
 
 
-def release(run: Path, snapshot_file: Path, name: str) -> Path:
-    """Write the bundled file and return its path."""
+def release(run: Path, snapshot_file: Path, name: str, hours_before: float) -> Path:
+    """Write the bundled file and return its path; ``hours_before``: training before this run went on from it."""
     snapshot = load_snapshot(snapshot_file)
     ticks = read_ticks(run, snapshot.facts.nimg)
     config = yaml.safe_load((run / "config.yaml").read_text())
@@ -55,7 +55,7 @@ def release(run: Path, snapshot_file: Path, name: str) -> Path:
         "preset": config["preset"],
         "batch": config["batch"],
         "r1_gamma": config["loss"]["r1_gamma"],
-        "training_hours": round(ticks[-1]["Timing/total_hours"]["mean"], 2),
+        "training_hours": round(hours_before + ticks[-1]["Timing/total_hours"]["mean"], 2),
         "limits": "Small and early: pictures show composition and light better than detail. "
         "It knows the landscapes of its data set and nothing else.",
     }
@@ -248,13 +248,14 @@ def main() -> None:
     parser.add_argument("--snapshot", type=Path, help="snapshot of the run; the newest if not given")
     parser.add_argument("--name", required=True, help="name of the bundled model")
     parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="what 'capriccio metrics --out' wrote")
+    parser.add_argument("--hours-before", type=float, default=0.0, help="training hours before the run went on from it")
     parser.add_argument("--page-only", action="store_true", help="leave weights and pictures as they are")
     arguments = parser.parse_args()
     snapshot_file = find_snapshot(arguments.snapshot or arguments.run)
     if arguments.page_only:
         path = MODELS / f"{arguments.name}.safetensors"
     else:
-        path = release(arguments.run, snapshot_file, arguments.name)
+        path = release(arguments.run, snapshot_file, arguments.name, arguments.hours_before)
     model, full = capriccio.load(path), capriccio.load(snapshot_file)
     ticks = read_ticks(arguments.run, model.facts.nimg)
     if not arguments.page_only:
