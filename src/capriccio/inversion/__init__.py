@@ -1,0 +1,1 @@
+"""From a picture back to the latent code of a network: projection."""

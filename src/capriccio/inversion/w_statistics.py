@@ -1,0 +1,71 @@
+"""Where the latents of a network lie in W: centre, spread, and the axes of its cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from capriccio.networks.generator import Generator
+
+NUM_SAMPLES = 10_000
+"""Latents whose statistics are taken."""
+
+SEED = 123
+"""Seed of NumPy's MT19937 they are drawn with; that of the reference programs."""
+
+_CHUNK = 2048
+_SMALLEST_SPREAD = 1e-3
+"""Axes are at least this share of the widest one, so that a step along any of them moves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WStatistics:
+    """The cloud of mapped latents."""
+
+    mean: Tensor
+    """Its centre, [w_dim]."""
+    std: float
+    """Root of the mean squared distance from the centre: one number, not one for each component."""
+    axes: Tensor
+    """Principal axes as columns, each as long as the spread along it, [w_dim, w_dim]: w = mean + axes·v, where v of
+    the network's own latents has mean 0 and covariance 1."""
+    latents: Tensor
+    """The latents themselves, [num_samples, w_dim]."""
+
+    def to_w(self, v: Tensor) -> Tensor:
+        """Return w [N, w_dim] of whitened latents [N, w_dim]."""
+        return self.mean + v @ self.axes.T
+
+    def to_v(self, w: Tensor) -> Tensor:
+        """Return whitened latents [N, w_dim] of w [N, w_dim]."""
+        lengths = self.axes.square().sum(dim=0)
+        return (w - self.mean) @ (self.axes / lengths)
+
+
+@torch.no_grad()
+def w_statistics(generator: Generator, c: Tensor | None = None, num_samples: int = NUM_SAMPLES) -> WStatistics:
+    """Return the statistics of latents mapped without truncation.
+
+    Args:
+        generator: the network.
+        c: one label [1, c_dim] for all of them, for conditional networks.
+        num_samples: how many.
+    """
+    parameter = next(generator.mapping.parameters())
+    drawn = np.random.RandomState(SEED).randn(num_samples, generator.config.z_dim)
+    z = torch.from_numpy(drawn).to(parameter.device, parameter.dtype)
+    chunks = [generator.mapping(part, None if c is None else c.expand(len(part), -1)) for part in z.split(_CHUNK)]
+    latents = torch.cat(chunks)
+    mean = latents.mean(dim=0)
+    offsets = latents - mean
+    std = float(offsets.square().sum(dim=1).mean().sqrt())
+    # In double precision: small axes of a cloud with a wide one are lost in single.
+    covariance = offsets.double().T @ offsets.double() / num_samples
+    values, vectors = torch.linalg.eigh(covariance.cpu())
+    spreads = values.clamp(min=0).sqrt()
+    spreads = spreads.clamp(min=max(float(spreads[-1]) * _SMALLEST_SPREAD, torch.finfo(torch.float32).tiny))
+    axes = (vectors * spreads).to(parameter.device, parameter.dtype)
+    return WStatistics(mean=mean, std=std, axes=axes, latents=latents)
