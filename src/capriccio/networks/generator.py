@@ -36,7 +36,7 @@ class Generator(nn.Module):
         assert self.mapping.w_avg is not None
         return self.mapping.w_avg
 
-    def ws(self, z: Tensor, c: Tensor | None = None, *, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+    def ws(self, z: Tensor, c: Tensor | None = None, *, psi: float | Tensor = 1.0, cutoff: int | None = None) -> Tensor:
         """Map z to latent rows, all equal before truncation, [N, num_ws, w_dim]."""
         w = self.mapping(z, c)
         return truncate(w[:, None].expand(-1, self.num_ws, -1), self.w_avg, psi=psi, cutoff=cutoff)
@@ -46,7 +46,7 @@ class Generator(nn.Module):
         z: Tensor,
         c: Tensor | None = None,
         *,
-        psi: float = 1.0,
+        psi: float | Tensor = 1.0,
         cutoff: int | None = None,
         noise: NoiseInput = "const",
     ) -> Tensor:

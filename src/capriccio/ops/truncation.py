@@ -8,13 +8,14 @@ from torch import Tensor
 from capriccio.errors import ShapeError, UsageError
 
 
-def truncate(ws: Tensor, w_avg: Tensor, *, psi: float, cutoff: int | None = None) -> Tensor:
+def truncate(ws: Tensor, w_avg: Tensor, *, psi: float | Tensor, cutoff: int | None = None) -> Tensor:
     """Move the coarse rows of ``ws`` towards ``w_avg`` and leave the fine rows alone.
 
     Args:
         ws: latents, one row per style input, [N, num_ws, w_dim]; not modified.
         w_avg: running mean of w kept by the mapping network, [w_dim].
         psi: fraction of the distance to the mean that remains; 1 = unchanged, 0 = the mean picture.
+            A scalar tensor stays an input of graphs that are exported.
         cutoff: how many rows move, counted from the coarsest, 0..num_ws; None = all.
 
     Returns: new latents, [N, num_ws, w_dim].
@@ -27,7 +28,7 @@ def truncate(ws: Tensor, w_avg: Tensor, *, psi: float, cutoff: int | None = None
     cutoff = num_ws if cutoff is None else cutoff
     if not 0 <= cutoff <= num_ws:
         raise UsageError(f"truncation cutoff must lie in 0..{num_ws} for this network, got {cutoff}.")
-    if psi == 1:
+    if not isinstance(psi, Tensor) and psi == 1:
         return ws
     coarse, fine = ws[:, :cutoff], ws[:, cutoff:]
     return torch.cat([w_avg + psi * (coarse - w_avg), fine], dim=1)

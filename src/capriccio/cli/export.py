@@ -1,0 +1,81 @@
+"""``capriccio export --model M --format onnx|torch|web --out PATH``: a network for programs that are not this one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from capriccio.cli.parser import CommandParser
+from capriccio.errors import UsageError
+
+
+def run(argv: Sequence[str]) -> int:
+    """Write the export, compare its pictures with PyTorch's, and tell the difference."""
+    asked = _parser().read(argv)
+    if not asked.tolerance > 0:
+        raise UsageError(f"--tolerance must be above 0, got {asked.tolerance:g}.")
+    if asked.runtime is not None and asked.format != "web":
+        raise UsageError("--runtime is the browser's part of --format web; leave it out.")
+    out = Path(asked.out)
+    from capriccio.interop.export import export_torch
+    from capriccio.interop.onnx_file import export_onnx
+    from capriccio.loading.model import find_snapshot
+    from capriccio.snapshots.snapshot import load_snapshot
+
+    snapshot = load_snapshot(find_snapshot(asked.model))
+    if asked.format == "onnx":
+        report = export_onnx(snapshot, out, noise=asked.noise, cutoff=asked.cutoff, tolerance=asked.tolerance)
+    else:
+        report = export_torch(snapshot, out, noise=asked.noise, cutoff=asked.cutoff, tolerance=asked.tolerance)
+    if asked.json:
+        told = {
+            "files": [str(path) for path in report.files],
+            "format": report.format,
+            "inputs": report.inputs,
+            "checked_batches": list(report.checked_batches),
+            "largest_difference": report.largest_difference,
+            "tolerance": report.tolerance,
+            "runtime": report.runtime,
+        }
+        print(json.dumps(told))
+        return 0
+    size = sum(path.stat().st_size for path in report.files) / 1e6
+    print(f"The {report.format} export is '{out}', {size:.1f} MB. {report.sentence()}")
+    return 0
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "export",
+        "Write a network for other programs, and compare the pictures of what was written with PyTorch's.",
+        "[--model M] --format onnx|torch|web --out PATH [flags]",
+        needed=("--format", "--out"),
+    )
+    parser.add_argument(
+        "-m", "--model", type=str | None, default=None,
+        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--format", type=Literal["onnx", "torch", "web"] | None, default=None,
+        help="onnx: an ONNX file; torch: a torch.export package (.pt2); web: a folder with a page that paints.",
+    )  # fmt: skip
+    parser.add_argument("--out", type=str | None, default=None, help="File to write; for web, a folder.")
+    parser.add_argument(
+        "--noise", type=Literal["const", "none", "input"], default="const",
+        help="const: the network's own maps, inside the file; none; input: one map per layer as inputs.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cutoff", type=int | None, default=None, help="Let psi move this many rows, counted from coarse; null = all."
+    )
+    parser.add_argument(
+        "--tolerance", type=float, default=1e-3,
+        help="Largest difference to PyTorch's pictures, of -1..1, at which the export is still written.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--runtime", type=str | None, default=None,
+        help="For web: the npm tarball of onnxruntime-web; null = fetched once with npm.",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="Print the report as one JSON document.")
+    return parser
