@@ -192,6 +192,21 @@ class SynthesisNetwork(nn.Module):
         """All layers that take noise, from coarse to fine."""
         return [conv for block in self._blocks() for conv in block.styled_convs]
 
+    def affines(self) -> list[tuple[int, EqualizedLinear]]:
+        """All maps from w to styles, each with the latent row it sees, from coarse to fine.
+
+        A block's toRGB sees the row of the next block's first convolution.
+        """
+        found: list[tuple[int, EqualizedLinear]] = []
+        row = 0
+        for block in self._blocks():
+            layers: list[StyledConv | ToRGB] = [*block.styled_convs]
+            if block.to_rgb is not None:
+                layers.append(block.to_rgb)
+            found += [(row + i, layer.affine) for i, layer in enumerate(layers)]
+            row += len(block.styled_convs)
+        return found
+
     def noise_shapes(self) -> list[tuple[int, int]]:
         """(height, width) of each noise map, from coarse to fine; empty for a network without noise."""
         return [conv.size for conv in self.styled_convs()] if self.config.use_noise else []
