@@ -1,0 +1,129 @@
+"""``capriccio serve --model M``: the site and the studio."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, existing
+from capriccio.errors import UsageError
+
+if TYPE_CHECKING:
+    from capriccio.loading.model import Model
+
+_LEAVING_SECONDS = 30
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def run(argv: Sequence[str]) -> int:
+    """Serve until told to stop."""
+    asked = _parser().read(argv)
+    if not 0 <= asked.port <= 65535:
+        raise UsageError(f"--port must lie in 0..65535, got {asked.port}.")
+    for flag, low, high in (("batch", 1, 1024), ("queue", 1, 100_000), ("pool", 0, 100_000), ("rate_limit", 0, 1e6)):
+        if not low <= asked[flag] <= high:
+            raise UsageError(f"--{flag.replace('_', '-')} must lie in {low}..{high:g}, got {asked[flag]}.")
+    try:
+        import uvicorn
+
+        from capriccio.studio.app import create_app
+    except ImportError as error:
+        raise UsageError(f"serve needs the extra 'web': pip install 'capriccio[web]' ({error}).") from error
+    from capriccio.studio.settings import StudioSettings
+
+    settings = StudioSettings(
+        psi=asked.psi,
+        runs=None if asked.runs is None else existing(asked.runs, "--runs"),
+        api_key=os.environ.get("CAPRICCIO_API_KEY") or None,
+        rate_limit=asked.rate_limit,
+        room=asked.queue,
+        batch=asked.batch,
+        pool=asked.pool,
+        access_log=asked.access_log,
+    )
+    model, fast, name = _models(asked)
+    app = create_app(model, fast=fast, name=name, settings=settings)
+    _write_logs()
+    config = uvicorn.Config(
+        app, host=asked.host, port=asked.port, log_level="warning", access_log=False, backlog=2048,
+        timeout_graceful_shutdown=_LEAVING_SECONDS, server_header=False, timeout_keep_alive=20,
+        h11_max_incomplete_event_size=32768,
+    )  # fmt: skip
+    server = _server(config, app)
+    socket = config.bind_socket()
+    host, port = socket.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"Capriccio serves '{name}' at http://{shown}:{port}/ and the studio at http://{shown}:{port}/studio")
+    if asked.host not in _LOOPBACK and settings.api_key is None:
+        print("Everybody who reaches this address may use it; set CAPRICCIO_API_KEY to ask for a key.", file=sys.stderr)
+    sys.stdout.flush()
+    server.run(sockets=[socket])
+    return 0
+
+
+def _models(asked: Any) -> tuple[Model, Model | None, str]:
+    """Return the model in float32, the one for pictures without a seed where it is another, and its name."""
+    from capriccio.loading.bundled import bundled_names
+    from capriccio.loading.model import load
+    from capriccio.runtime import choose_device, choose_precision
+
+    model = load(asked.model, device=asked.device)
+    fastest = choose_precision(asked.precision, choose_device(asked.device))
+    fast = None if fastest.dtype is None else load(asked.model, device=asked.device, precision=fastest.name)
+    name = bundled_names()[0] if asked.model is None else Path(asked.model).stem
+    return model, fast, name
+
+
+def _server(config: Any, app: Any) -> Any:
+    """Return a server that tells the studio of a signal at once, so that open streams end."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.studio.stopping = True
+            super().handle_exit(sig, frame)
+
+    return Server(config)
+
+
+def _write_logs() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    for name in ("capriccio.access", "capriccio.studio"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "serve",
+        "Serve pictures, and the studio for mixing, walking and watching runs. Needs the extra 'web'.",
+        "[--model M] [--host 127.0.0.1] [--port 8000] [--runs DIR] [flags]",
+    )
+    flag = parser.add_argument
+    flag(
+        "-m", "--model", type=str | None, default=None,
+        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
+    )  # fmt: skip
+    flag("--host", type=str, default="127.0.0.1", help="Address to listen at; 0.0.0.0 = all of this machine's.")
+    flag("--port", type=int, default=8000, help="Port to listen at; 0 = any that is free.")
+    flag("--runs", type=str | None, default=None, help="Folder of training runs that the studio shows, or one run.")
+    flag("--psi", type=float, default=0.7, help="Truncation of pictures that ask for none.")
+    flag("--device", type=str, default="auto", help=DEVICE_HELP)
+    flag(
+        "--precision", type=str, default="auto",
+        help="Of pictures without a seed: auto, fp32, bf16, fp16. Pictures of a seed are always painted in fp32.",
+    )  # fmt: skip
+    flag("--batch", type=int, default=16, help="Most pictures painted at once.")
+    flag("--queue", type=int, default=256, help="Most pictures that wait; more are refused with 429.")
+    flag("--pool", type=int, default=64, help="Random pictures kept ready.")
+    flag("--rate-limit", type=float, default=0.0, help="Requests a second of one client; 0 = any number.")
+    flag("--access-log", action=YES_NO, default=True, help="Write a line for every answer to standard error.")
+    return parser

@@ -1,0 +1,164 @@
+"""What stands between the network and the routes: headers, size of bodies, key, rate, counting, the access log.
+
+Plain ASGI, so that bodies stream through and a client that leaves is seen at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import time
+from collections import OrderedDict
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import unquote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from capriccio.studio import problems
+from capriccio.studio.measures import Measures
+from capriccio.studio.settings import StudioSettings
+
+ACCESS = logging.getLogger("capriccio.access")
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""Content security policy of every answer that brings no other."""
+
+COOKIE = "capriccio-key"
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
+    "Content-Security-Policy": POLICY,
+}
+_MAX_CLIENTS = 10_000
+
+
+class Guard:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp, settings: StudioSettings, measures: Measures) -> None:
+        self._app, self._settings, self._measures = app, settings, measures
+        self._rates = RateLimit(settings.rate_limit)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it here."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status, read = time.monotonic(), 499, 0
+
+        async def receive_counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._settings.max_upload_bytes:
+                raise HTTPException(413, self._limit_told())
+            return message
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await refusal(scope, receive, send_guarded)
+            else:
+                await self._app(scope, receive_counted, send_guarded)
+        finally:
+            seconds = time.monotonic() - began
+            route = getattr(scope.get("route"), "path", "other")
+            self._measures.answered(route, status, seconds)
+            if self._settings.access_log:
+                path = scope["path"].encode("unicode_escape").decode("ascii")[:200]
+                ACCESS.info("%s %s %d %.0f ms", scope["method"], path, status, 1000 * seconds)
+
+    def _refusal(self, scope: Scope) -> problems.ProblemResponse | None:
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or len(length) > 18:
+            return problems.respond(400, "Content-Length is no number.")
+        if int(length) > self._settings.max_upload_bytes:
+            return self._too_large()
+        path = scope["path"]
+        if path in ("/healthz", "/readyz"):
+            return None
+        wait = self._rates.wait(scope["client"][0] if scope.get("client") else "")
+        if wait:
+            return problems.respond(429, f"Too many requests from one client; try again in {wait} s.",
+                                    {"Retry-After": str(wait)})  # fmt: skip
+        key = self._settings.api_key
+        if key is not None and _needs_key(path) and not _has_key(headers, key):
+            return problems.respond(401, "This server asks for a key: 'Authorization: Bearer KEY'.",
+                                    {"WWW-Authenticate": "Bearer"})  # fmt: skip
+        return None
+
+    def _too_large(self) -> problems.ProblemResponse:
+        return problems.respond(413, self._limit_told(), {"Connection": "close"})
+
+    def _limit_told(self) -> str:
+        limit = self._settings.max_upload_bytes
+        return f"The request is larger than {limit:,} bytes, the most that is taken here."
+
+
+class RateLimit:
+    """A bucket of tokens for each client: ``rate`` a second in the long run, bursts of two seconds' worth or 20.
+
+    Only the clients seen last are remembered, so that addresses cannot fill the memory.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate, self._burst = rate, max(20.0, 2 * rate)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, client: str, now: float | None = None) -> int:
+        """Take a token; return 0, or the seconds until there is one."""
+        if not self._rate:
+            return 0
+        now = time.monotonic() if now is None else now
+        tokens, then = self._buckets.pop(client, (self._burst, now))
+        tokens = min(self._burst, tokens + (now - then) * self._rate)
+        self._buckets[client] = (tokens - 1 if tokens >= 1 else tokens), now
+        if len(self._buckets) > _MAX_CLIENTS:
+            self._buckets.popitem(last=False)
+        return 0 if tokens >= 1 else max(1, round((1 - tokens) / self._rate))
+
+
+def cookie_value(key: str) -> str:
+    """Return what a browser keeps in place of the key."""
+    return hmac.new(key.encode(), b"capriccio studio", hashlib.sha256).hexdigest()
+
+
+def same(a: str, b: str) -> bool:
+    """Whether two secrets are the same, in a time that does not tell where they differ."""
+    return hmac.compare_digest(a.encode("utf-8", "replace"), b.encode("utf-8", "replace"))
+
+
+def _needs_key(path: str) -> bool:
+    return path.startswith(("/api/", "/picture", "/metrics")) and path != "/api/v1/key"
+
+
+def _has_key(headers: Headers, key: str) -> bool:
+    kind, _, given = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and same(given.strip(), key):
+        return True
+    try:
+        kept = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return False
+    return kept is not None and same(unquote(kept.value), cookie_value(key))

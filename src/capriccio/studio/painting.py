@@ -1,0 +1,154 @@
+"""From a recipe to the bytes of a picture file, many recipes in one batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from capriccio import __version__
+from capriccio.errors import UsageError
+from capriccio.latent.mixing import mix, rows_of
+from capriccio.provenance import PictureFormat, Provenance
+from capriccio.rendering.grids import to_picture, to_uint8
+from capriccio.rendering.pictures import check_size, encode_picture
+from capriccio.rendering.sources import Look, open_source, provenance_of
+
+if TYPE_CHECKING:
+    from capriccio.loading.model import Model
+
+MAX_SIDE = 2048
+"""Longest side of a picture that is sent enlarged."""
+
+MEDIA_TYPES: dict[PictureFormat, str] = {
+    "webp": "image/webp", "png": "image/png", "avif": "image/avif", "jpeg": "image/jpeg",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What a picture is made from."""
+
+    seed: int
+    """Seed of the picture."""
+    look: Look = field(default_factory=Look)
+    """From seed to picture."""
+    mixed_seed: int | None = None
+    """Seed whose styles are mixed in; None = nothing is."""
+    layers: str = "coarse"
+    """Which latent rows come from it; see :data:`capriccio.latent.mixing.Layers`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A recipe, and the file that is wanted of it."""
+
+    recipe: Recipe
+    file_format: PictureFormat = "webp"
+    scale: int = 1
+    """Whole factor by which the picture is enlarged, smoothly."""
+    fast: bool = False
+    """Paint at the fastest precision instead of float32; for pictures nobody will ask for again."""
+
+    @property
+    def kind(self) -> tuple[str, bool]:
+        """What orders painted in one batch have in common."""
+        return self.recipe.look.noise_mode, self.fast
+
+    def tag(self, model_hash: str) -> str:
+        """Return the entity tag: a function of the request and the model, known before anything is painted."""
+        digest = hashlib.blake2b(repr((self, model_hash, __version__)).encode(), digest_size=12).hexdigest()
+        return f'"{digest}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """A picture as the network painted it, with what its file needs."""
+
+    image: Image.Image
+    order: Order
+    provenance: Provenance
+
+    def encode(self) -> bytes:
+        """Return the file. WebP is lossless unless enlarged: small pictures cost little, and what is asked for twice
+        is the same.
+        """
+        image, scale = self.image, self.order.scale
+        if scale > 1:
+            image = image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
+        file_format = self.order.file_format
+        quality = 100 if file_format == "webp" and scale == 1 else 90
+        return encode_picture(image, file_format, self.provenance, quality=quality)
+
+
+class ModelPainter:
+    """Paints orders with a model.
+
+    Args:
+        model: computes in float32; what it paints for a recipe is what the command line paints.
+        fast: the same weights at the fastest precision of the device; None = ``model``.
+    """
+
+    def __init__(self, model: Model, fast: Model | None = None) -> None:
+        self.model, self._fast = model, fast or model
+
+    def check(self, order: Order) -> None:
+        """Raise UsageError if the model cannot paint ``order``; costs nothing."""
+        recipe = order.recipe
+        open_source(self.model, _seeds(recipe), recipe.look)
+        if recipe.mixed_seed is not None:
+            rows_of(recipe.layers, self.model.num_ws)
+        height, width = self.model.size
+        if order.scale < 1 or (max(height, width) * order.scale > MAX_SIDE and order.scale > 1):
+            most = max(1, MAX_SIDE // max(height, width))
+            raise UsageError(f"scale must lie in 1..{most} for pictures of {height}×{width}, got {order.scale}.")
+        check_size((width * order.scale, height * order.scale), order.file_format)
+        if order.file_format == "jpeg" and self.model.channels == 4:
+            raise UsageError("JPEG holds no transparency, and this model paints with alpha. Choose png, webp or avif.")
+
+    def paint(self, orders: Sequence[Order]) -> list[Painted]:
+        """Paint a batch of one kind."""
+        model = self._fast if orders[0].fast else self.model
+        look = orders[0].recipe.look
+        ws = self.ws([order.recipe for order in orders], model)
+        noise_seeds = [order.recipe.seed for order in orders] if look.noise_mode == "random" else None
+        images = to_uint8(model.images(ws, noise_mode=look.noise_mode, noise_seeds=noise_seeds))
+        return [
+            Painted(to_picture(pixels), order, self._provenance(order.recipe))
+            for pixels, order in zip(images, orders, strict=True)
+        ]
+
+    def ws(self, recipes: Sequence[Recipe], model: Model | None = None) -> Tensor:
+        """Return the latents of ``recipes``, [N, num_ws, w_dim]; seeds of one look are mapped together."""
+        model = model or self.model
+        looks: dict[Look, list[int]] = {}
+        for index, recipe in enumerate(recipes):
+            looks.setdefault(recipe.look, []).append(index)
+        rows: list[Tensor | None] = [None] * len(recipes)
+        for look, indices in looks.items():
+            seeds = [seed for i in indices for seed in _seeds(recipes[i])]
+            mapped = iter(open_source(model, seeds, look).ws(0, len(seeds)).unbind())
+            for i in indices:
+                rows[i] = _mixed(recipes[i], [next(mapped)[None] for _ in _seeds(recipes[i])], model.num_ws)
+        return torch.cat([row for row in rows if row is not None])
+
+    def _provenance(self, recipe: Recipe) -> Provenance:
+        source = open_source(self.model, [recipe.seed], recipe.look)
+        record = provenance_of(self.model, recipe.look, source, 0, 1)
+        if recipe.mixed_seed is None:
+            return record
+        rows = rows_of(recipe.layers, self.model.num_ws)
+        return replace(record, kind="mix", mixed_seeds=(recipe.mixed_seed,), mixed_layers=rows)
+
+
+def _seeds(recipe: Recipe) -> list[int]:
+    return [recipe.seed] if recipe.mixed_seed is None else [recipe.seed, recipe.mixed_seed]
+
+
+def _mixed(recipe: Recipe, ws: list[Tensor], num_ws: int) -> Tensor:
+    return ws[0] if len(ws) == 1 else mix(ws[0], ws[1], rows_of(recipe.layers, num_ws))

@@ -1,0 +1,147 @@
+"""The studio's parts, put together: model, worker, pool, cache, jobs. Routes get it from the application's state."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, Request
+
+from capriccio.rendering.sources import Look
+from capriccio.studio.jobs import JobTable
+from capriccio.studio.measures import Measures
+from capriccio.studio.painting import ModelPainter, Order, Recipe
+from capriccio.studio.pool import Cache, Pool
+from capriccio.studio.problems import Problem
+from capriccio.studio.settings import StudioSettings
+from capriccio.studio.worker import Full, Worker
+
+if TYPE_CHECKING:
+    from capriccio.loading.model import Model
+
+
+@dataclass
+class _Shared:
+    """A picture that is being made, and how many clients wait for it."""
+
+    future: Future[bytes]
+    clients: int = 0
+
+
+class Studio:
+    """What the routes work with.
+
+    Args:
+        model: the network, in float32.
+        fast: the same network at the fastest precision, for pictures without a seed; None = ``model``.
+        name: what the model is called.
+        settings: limits and places.
+    """
+
+    def __init__(self, model: Model, fast: Model | None, name: str, settings: StudioSettings) -> None:
+        self.model, self.name, self.settings = model, name, settings
+        self.measures = Measures()
+        self.painter = ModelPainter(model, fast)
+        look = Look(truncation_psi=settings.psi, class_index=0 if model.c_dim else None)
+        self.pool = Pool(Order(recipe=Recipe(seed=0, look=look)), settings.pool)
+        self.cache = Cache()
+        self.worker = Worker(
+            self.painter,
+            self.measures,
+            room=settings.room,
+            job_room=settings.job_room,
+            batch=settings.batch,
+            refill=self.pool.refill,
+        )
+        self.jobs = JobTable(self.worker)
+        self.ready = False
+        self.stopping = False
+        self._under_way: dict[str, _Shared] = {}
+
+    def start(self) -> None:
+        """Start the worker; ready once it has painted."""
+        self.worker.start()
+        first = self.worker.order(self.pool.template)
+        first.add_done_callback(lambda done: setattr(self, "ready", not done.cancelled() and done.exception() is None))
+
+    def stop(self) -> None:
+        """Finish what waits and leave."""
+        self.stopping = True
+        self.jobs.stop()
+        self.worker.stop()
+
+    def tag(self, order: Order) -> str:
+        """Return the entity tag of an order."""
+        return order.tag(self.model.model_hash)
+
+    async def file(self, request: Request, order: Order, *, keep: bool = True) -> bytes:
+        """Return the picture file of ``order``.
+
+        The same order by several clients is painted once. A client that leaves frees its place.
+
+        Raises: Problem: 429 when too many wait, 503 when it took too long, 408 when the client left.
+        """
+        tag = self.tag(order)
+        if keep and (file := self.cache.get(tag)) is not None:
+            return file
+        shared = self._under_way.get(tag) if keep else None
+        if shared is None:
+            self.painter.check(order)
+            shared = _Shared(self._order(order))
+            if keep:
+                self._under_way[tag] = shared
+                shared.future.add_done_callback(lambda done: self._painted(tag, done))
+        shared.clients += 1
+        try:
+            return await self._wait(request, shared.future)
+        finally:
+            shared.clients -= 1
+            if not shared.clients:
+                shared.future.cancel()  # too late for one that is being painted; that one is kept
+
+    def _painted(self, tag: str, done: Future[bytes]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            self.cache.put(tag, done.result())
+        self._under_way.pop(tag, None)
+
+    def _order(self, order: Order) -> Future[bytes]:
+        try:
+            return self.worker.order(order)
+        except Full as full:
+            if self.stopping:
+                raise Problem(503, "The server is leaving.", {"Retry-After": "5"}) from full
+            raise Problem(429, str(full), {"Retry-After": str(full.retry_after)}) from full
+
+    async def _wait(self, request: Request, future: Future[bytes]) -> bytes:
+        painted: asyncio.Future[bytes] = asyncio.shield(asyncio.wrap_future(future))
+        gone = asyncio.ensure_future(left(request))
+        both: set[asyncio.Future[Any]] = {painted, gone}
+        try:
+            done, _ = await asyncio.wait(both, timeout=self.settings.timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+        if painted in done:
+            return painted.result()
+        painted.cancel()
+        if gone in done:
+            raise Problem(408, "The client left.")
+        raise Problem(503, f"The picture took longer than {self.settings.timeout:g} s.", {"Retry-After": "5"})
+
+
+async def left(request: Request) -> None:
+    """Return when the client has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def studio_of(request: Request) -> Studio:
+    """Return the studio of the application."""
+    studio: Any = request.app.state.studio
+    assert isinstance(studio, Studio)
+    return studio
+
+
+StudioPart = Annotated[Studio, Depends(studio_of)]
+"""How a route asks for the studio."""

@@ -1,0 +1,34 @@
+"""How a server is set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudioSettings:
+    """Limits and places; the command line has a flag for each that people change."""
+
+    psi: float = 0.7
+    """Truncation of pictures that ask for none."""
+    runs: Path | None = None
+    """Folder whose training runs are shown; None = none are."""
+    api_key: str | None = None
+    """Key that pictures and the API ask for; None = open."""
+    rate_limit: float = 0.0
+    """Requests a second that one client may make in the long run; 0 = as many as it likes."""
+    room: int = 256
+    """Pictures that may wait; more are refused with 429."""
+    job_room: int = 8
+    """Films and projections that may wait or run."""
+    batch: int = 16
+    """Pictures painted at once."""
+    pool: int = 64
+    """Random pictures kept ready."""
+    timeout: float = 15.0
+    """Seconds a picture may take before its client is told to come again."""
+    max_upload_bytes: int = 16 * 2**20
+    """Largest body of a request."""
+    access_log: bool = True
+    """Write a line for every answer: address, status and time, never what a picture shows."""
