@@ -1,0 +1,35 @@
+// Elements in one call: h("p", {class: "quiet", onclick: f}, "text", child).
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "style") for (const [key, text] of Object.entries(value)) element.style.setProperty(key, text);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter(child => child !== null && child !== undefined));
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export function svg(tag, properties = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(properties)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+export const grouped = number => String(number).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
+export function ago(seconds) {
+  const steps = [[60, "second"], [60, "minute"], [24, "hour"], [365, "day"], [Infinity, "year"]];
+  let value = Math.max(0, Date.now() / 1000 - seconds);
+  for (const [size, unit] of steps) {
+    if (value < size) return new Intl.RelativeTimeFormat("en", {numeric: "auto"}).format(-Math.round(value), unit);
+    value /= size;
+  }
+  return "";
+}
+
+export const freshSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];

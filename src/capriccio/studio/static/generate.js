@@ -1,0 +1,70 @@
+// Generate: a gallery that goes on as one scrolls.
+import {freshSeed, grouped, h} from "./dom.js";
+import {lookBar} from "./look.js";
+import {picture, showLarge} from "./picture.js";
+import {place, remember, seeds} from "./state.js";
+
+const PAGE = 24;
+
+export function generate(table, model) {
+  const {query} = place();
+  let start = seeds(query, "from")[0] ?? freshSeed();
+  let held = seeds(query, "seed")[0];
+  let noise = ["const", "none", "random"].includes(query.get("noise")) ? query.get("noise") : "const";
+  let cutoff = /^\d+$/.test(query.get("cutoff") ?? "") ? Number(query.get("cutoff")) : undefined;
+  let count = 0;
+  const grid = h("div", {class: "grid", role: "list", "aria-label": "Gallery"});
+  const strip = h("div", {class: "strip", role: "group", "aria-label": "The same picture from psi 0 to 1.2", tabindex: "0"});
+  const end = h("p", {class: "quiet"}, "More as you scroll.");
+  const recipe = seed => ({seed, ...look, noise, cutoff});
+
+  const another = h("button", {type: "button", class: "main", onclick: () => { start = freshSeed(); draw(); }}, "Others");
+  const noises = h("select", {"aria-label": "Noise"}, ...[["const", "noise: its own"], ["none", "noise: none"],
+    ["random", "noise: by seed"]].map(([value, name]) => h("option", {value, selected: value === noise}, name)));
+  noises.addEventListener("change", () => { noise = noises.value; remember({noise: noise === "const" ? "" : noise}); draw(); });
+  const cut = h("select", {"aria-label": "Cutoff"}, h("option", {value: ""}, "psi for all rows"),
+    ...Array.from({length: model.rows - 1}, (_, i) => h("option", {value: i + 1, selected: i + 1 === cutoff},
+      `psi for ${i + 1} coarse ${i ? "rows" : "row"}`)));
+  cut.addEventListener("change", () => { cutoff = cut.value ? Number(cut.value) : undefined; remember({cutoff}); draw(); });
+  const {look, bar} = lookBar(model, () => draw(), [cut, noises, another]);
+
+  function more() {
+    for (const last = count + PAGE; count < last; count += 1) {
+      const seed = (start + count) % 2 ** 32;
+      const box = picture(recipe(seed), {open: () => { hold(seed); showLarge(recipe(seed)); }});
+      box.setAttribute("role", "listitem");
+      grid.append(box);
+    }
+  }
+
+  function hold(seed) {
+    held = seed;
+    remember({seed});
+    strip.replaceChildren(...Array.from({length: 9}, (_, i) => {
+      const psi = Number((0.15 * i).toFixed(2));
+      return h("figure", {}, picture({...recipe(seed), psi}, {pin: false, label: `№ ${grouped(seed)} at psi ${psi}`}),
+        h("figcaption", {}, `psi ${psi}`));
+    }));
+    strip.hidden = false;
+  }
+
+  function draw() {
+    remember({from: start});
+    grid.replaceChildren();
+    count = 0;
+    more();
+    strip.hidden = held === undefined;
+    if (held !== undefined) hold(held);
+  }
+
+  table.replaceChildren(
+    h("div", {class: "head"}, h("div", {}, h("h1", {}, "Generate"),
+      h("p", {class: "quiet"}, `Pictures of ${model.name}, ${model.width} × ${model.height}, that never existed. `
+        + "Open one to see it from typical to extreme."))),
+    bar, strip, grid, end);
+  draw();
+  const watcher = new IntersectionObserver(found => { if (found[0].isIntersecting && count < 2400) more(); },
+    {rootMargin: "600px"});
+  watcher.observe(end);
+  return () => watcher.disconnect();
+}
