@@ -85,7 +85,9 @@ def test_labels_and_noise_are_inputs_of_onnx_where_asked_for(tmp_path):
         assert np.abs(noisy - run_onnx(path, **{name: value.numpy() for name, value in changed.items()})).max() > 0.01
 
 
-@pytest.mark.parametrize("noise", ["input", *(pytest.param(noise, marks=pytest.mark.slow) for noise in ("const", "none"))])
+@pytest.mark.parametrize(
+    "noise", ["input", pytest.param("const", marks=pytest.mark.slow), pytest.param("none", marks=pytest.mark.slow)]
+)
 def test_a_torch_package_runs_without_this_program(noise, tmp_path):
     snapshot, path = network(CONDITIONAL), tmp_path / "c.pt2"
     report = export_torch(snapshot, path, noise=noise)

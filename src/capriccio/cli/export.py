@@ -19,16 +19,22 @@ def run(argv: Sequence[str]) -> int:
     if asked.runtime is not None and asked.format != "web":
         raise UsageError("--runtime is the browser's part of --format web; leave it out.")
     out = Path(asked.out)
+    from capriccio.data.cache import cache_folder
     from capriccio.interop.export import export_torch
+    from capriccio.interop.export_web import export_web
     from capriccio.interop.onnx_file import export_onnx
     from capriccio.loading.model import find_snapshot
     from capriccio.snapshots.snapshot import load_snapshot
 
     snapshot = load_snapshot(find_snapshot(asked.model))
+    how = {"noise": asked.noise, "cutoff": asked.cutoff, "tolerance": asked.tolerance}
     if asked.format == "onnx":
-        report = export_onnx(snapshot, out, noise=asked.noise, cutoff=asked.cutoff, tolerance=asked.tolerance)
+        report = export_onnx(snapshot, out, **how)
+    elif asked.format == "torch":
+        report = export_torch(snapshot, out, **how)
     else:
-        report = export_torch(snapshot, out, noise=asked.noise, cutoff=asked.cutoff, tolerance=asked.tolerance)
+        runtime = None if asked.runtime is None else Path(asked.runtime)
+        report = export_web(snapshot, out, cache=cache_folder() / "npm", runtime=runtime, **how)
     if asked.json:
         told = {
             "files": [str(path) for path in report.files],
@@ -43,6 +49,8 @@ def run(argv: Sequence[str]) -> int:
         return 0
     size = sum(path.stat().st_size for path in report.files) / 1e6
     print(f"The {report.format} export is '{out}', {size:.1f} MB. {report.sentence()}")
+    if asked.format == "web":
+        print(f"Any server of files shows it: python -m http.server --directory '{out}' 8000")
     return 0
 
 
