@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from capriccio.config import RunConfig
     from capriccio.data.building.build import build_dataset
     from capriccio.errors import CapriccioError
+    from capriccio.latent.directions import edit, load_directions
     from capriccio.latent.mixing import mix
     from capriccio.loading.model import Model, load
     from capriccio.metrics.evaluation import evaluate
@@ -24,8 +25,10 @@ _HOME = {
     "Model": "capriccio.loading.model",
     "RunConfig": "capriccio.config",
     "build_dataset": "capriccio.data.building.build",
+    "edit": "capriccio.latent.directions",
     "evaluate": "capriccio.metrics.evaluation",
     "load": "capriccio.loading.model",
+    "load_directions": "capriccio.latent.directions",
     "mix": "capriccio.latent.mixing",
     "train": "capriccio.training.loop",
 }
@@ -35,8 +38,10 @@ __all__ = [
     "Model",
     "RunConfig",
     "build_dataset",
+    "edit",
     "evaluate",
     "load",
+    "load_directions",
     "mix",
     "train",
 ]

@@ -60,7 +60,7 @@ class Provenance:
     licence: str
     """Licence of the weights, as their card states it."""
     kind: str = "picture"
-    """"picture", "grid", "mix", "video" or "projection"."""
+    """"picture", "grid", "mix", "edit", "video" or "projection"."""
     seeds: tuple[int, ...] = ()
     """Seed of the picture; several for a grid or for the keys of a video; none when it came from a latents file."""
     latents: tuple[str, ...] = ()
@@ -81,6 +81,8 @@ class Provenance:
     """Seeds whose styles were mixed in."""
     mixed_latents: tuple[str, ...] = ()
     """Names of files whose styles were mixed in."""
+    edits: tuple[str, ...] = ()
+    """Moves along editing directions, such as "snow +2 (middle)", in their order."""
     software: str = "Capriccio"
     """Program that made the picture."""
     version: str = __version__
@@ -132,6 +134,8 @@ class Provenance:
             facts.append(f"psi {self.truncation_psi:g}")
         if self.mixed_layers:
             facts.append(f"layers {', '.join(map(str, self.mixed_layers))} mixed in")
+        if self.edits:
+            facts.append(f"edited by {', '.join(self.edits)[:_MAX_TEXT]}")
         return (
             f"Synthetic {self.kind} made by a trained generative network ({', '.join(facts)}). "
             f"Licence of the weights: {self.licence[:_MAX_TEXT]}."

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -48,6 +48,13 @@ class FittedDirections:
     """Share of each statistic's variance that is linear in w (R²), on samples the fit has not seen."""
     response: Tensor
     """[K, K]: what a step of direction (row) changes in each statistic (column), in standard deviations of each."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was measured as plain JSON, for the file of the directions."""
+        return {
+            "explained": [round(value, 3) for value in self.explained],
+            "response": [[round(value, 3) for value in line] for line in self.response.tolist()],
+        }
 
 
 def fit_directions(

@@ -92,14 +92,14 @@ STATISTICS: Mapping[str, Statistic] = {
 """All statistics by name."""
 
 LANDSCAPES: Mapping[str, Name] = {
-    "daylight": Name("upper-lightness", "+ a bright sky, − dusk and night"),
-    "snow": Name("lower-whiteness", "+ snow and ice on the ground, − bare ground"),
-    "sea": Name("lower-coldness", "+ water and cold ground, − dry and autumnal ground"),
-    "warm-sky": Name("upper-warmth", "+ sunset, − blue sky"),
-    "haze": Name("flatness", "+ haze that takes the contrast, − hard light"),
-    "forest": Name("upper-detail", "+ trunks and crowns up to the top, − an open view"),
-    "green": Name("lower-greenness", "+ fresh green ground, − none"),
-    "colour": Name("saturation", "+ vivid colours, − grey"),
+    "daylight": Name("upper-lightness", "+ a bright sky, - dusk and night"),
+    "snow": Name("lower-whiteness", "+ snow and ice on the ground, - bare ground"),
+    "sea": Name("lower-coldness", "+ water and cold ground, - dry and autumnal ground"),
+    "warm-sky": Name("upper-warmth", "+ sunset, - blue sky"),
+    "haze": Name("flatness", "+ haze that takes the contrast, - hard light"),
+    "forest": Name("upper-detail", "+ trunks and crowns up to the top, - an open view"),
+    "green": Name("lower-greenness", "+ fresh green ground, - none"),
+    "colour": Name("saturation", "+ vivid colours, - grey"),
 }
 """What the statistics are called in landscapes."""
 

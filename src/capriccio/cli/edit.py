@@ -1,0 +1,91 @@
+"""``capriccio edit --seeds 0-7 --set snow=2 --set daylight=-1@fine --out DIR``: move pictures along directions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from capriccio.cli.parser import CommandParser
+from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
+from capriccio.cli.progress import shown_progress
+from capriccio.errors import UsageError
+
+if TYPE_CHECKING:
+    from capriccio.latent.directions import Directions
+    from capriccio.rendering.edit import Move
+
+
+def run(argv: Sequence[str]) -> int:
+    """Paint the edited pictures and say which files were written."""
+    asked = _parser().read(argv)
+    from capriccio.latent.directions import load_directions
+    from capriccio.rendering.edit import EditRequest, save_edited
+
+    source = source_of(asked.seeds, "--seeds")
+    model = load_model(asked)
+    directions = load_directions(model, asked.directions)
+    if asked.list:
+        _show(directions, as_json=asked.json)
+        return 0
+    if not asked.set:
+        raise UsageError(f"--set is missing: NAME=STRENGTH, such as --set {directions.names[0]}=2. "
+                         f"There are: {', '.join(directions.names)}.")  # fmt: skip
+    moves = tuple(_move(text, directions) for text in asked.set)
+    request = EditRequest(source=source, moves=moves, look=look_of(asked), batch=asked.batch)
+    with shown_progress("editing") as progress:
+        written = save_edited(
+            model, request, Path(asked.out), file_format=asked.format, quality=asked.quality, progress=progress
+        )
+    told = f"{len(written)} files in '{asked.out}': pictures, their latents '{written[-2].name}', '{written[-1].name}'."
+    tell_written(written, told, as_json=asked.json)
+    return 0
+
+
+def _move(text: str, directions: Directions) -> Move:
+    """Return what NAME=STRENGTH or NAME=STRENGTH@LAYERS says."""
+    from capriccio.rendering.edit import Move
+
+    name, equals, rest = text.partition("=")
+    strength, at, layers = rest.partition("@")
+    direction = directions[name.strip()]
+    if not equals:
+        raise UsageError(f"--set: '{text}' has no strength; write {name}=2, or {name}=2@middle for some layers.")
+    try:
+        steps = float(strength)
+    except ValueError:
+        raise UsageError(f"--set: the strength of '{name}' must be a number, got '{strength}'.") from None
+    return Move(direction=direction, strength=steps, layers=layers.strip() if at else None)
+
+
+def _show(directions: Directions, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({d.name: {"about": d.about, "unit": d.unit, "rows": d.rows} for d in directions.listed}))
+        return
+    width = max(map(len, directions.names)) + 2
+    for direction in directions.listed:
+        print(f"{direction.name:<{width}}{direction.about or direction.source} (1 = {direction.unit})")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "edit",
+        "Change pictures along named directions, several at once. Writes pictures, latents, and before beside after.",
+        "--set NAME=STRENGTH[@LAYERS]... [--seeds 0-7] [--model M] [--out DIR] [flags]",
+    )
+    parser.add_argument("--seeds", type=str, default="0-7", help="Seeds such as 0-15,42, or a file of latents.")
+    parser.add_argument(
+        "--set", type=str, action="append", default=[], metavar="NAME=STRENGTH[@LAYERS]",
+        help="A direction and how many steps along it, back with a minus; with @ in these layers only: coarse, middle, "
+        "fine, all, or rows like 0-3,7. May be given again.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--directions", type=str | None, default=None, help="File of directions; null = those that come with the model."
+    )
+    parser.add_argument("--list", action="store_true", help="List the directions and stop.")
+    parser.add_argument("--out", type=str, default="edited", help="Folder for the pictures.")
+    parser.add_argument("--format", type=Literal["png", "webp", "jpeg", "avif"], default="png", help="Format of files.")
+    parser.add_argument("--quality", type=int, default=90, help="Quality of webp, jpeg and avif, 1..100.")
+    add_picture_flags(parser)
+    return parser
