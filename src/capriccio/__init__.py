@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from capriccio.config import RunConfig
     from capriccio.data.building.build import build_dataset
     from capriccio.errors import CapriccioError
+    from capriccio.inversion.project import project
     from capriccio.latent.directions import edit, load_directions
     from capriccio.latent.mixing import mix
     from capriccio.loading.model import Model, load
@@ -30,6 +31,7 @@ _HOME = {
     "load": "capriccio.loading.model",
     "load_directions": "capriccio.latent.directions",
     "mix": "capriccio.latent.mixing",
+    "project": "capriccio.inversion.project",
     "train": "capriccio.training.loop",
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "load",
     "load_directions",
     "mix",
+    "project",
     "train",
 ]
 

@@ -39,6 +39,8 @@ COMMANDS = {
     "mix": Command("capriccio.cli.mix", "the style-mixing table of rows and columns of seeds"),
     "directions": Command("capriccio.cli.directions", "editing directions of a network, and sheets of what they do"),
     "edit": Command("capriccio.cli.edit", "more snow, less haze: pictures moved along named directions"),
+    "blend": Command("capriccio.cli.blend", "levels of one network into a relative of it"),
+    "project": Command("capriccio.cli.project", "pictures back to latents, for mixing, editing and films"),
     "video": Command("capriccio.cli.video", "a looping walk from picture to picture"),
     "serve": Command("capriccio.cli.serve", "a site of pictures that never existed, and the studio, in a browser"),
     "metrics": Command("capriccio.cli.metrics", "numbers about a network, each with the protocol it was measured by"),

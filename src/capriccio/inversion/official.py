@@ -94,7 +94,7 @@ class OfficialProjector:
             if self.noise:
                 loss = loss + s.noise_weight * noise_regularizer(self.noise).sum()
             adam.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             adam.step()
             normalize_noise(self.noise)
             yield Step(step=step + 1, num_steps=s.num_steps, distances=distances.detach(), images=images.detach())

@@ -72,7 +72,7 @@ class Problem:
         """Return the distance of each image from its goal, [N]."""
         return (self.distance.vectors(images) - goal).square().sum(dim=1)
 
-    def part(self, rows: slice) -> Problem:
+    def rows(self, rows: Tensor | Sequence[int] | slice) -> Problem:
         """Return the problem of some of the pictures."""
         return Problem(
             generator=self.generator,

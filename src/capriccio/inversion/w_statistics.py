@@ -36,7 +36,7 @@ class WStatistics:
     """The latents themselves, [num_samples, w_dim]."""
 
     def to_w(self, v: Tensor) -> Tensor:
-        """Return w [N, w_dim] of whitened latents [N, w_dim]."""
+        """Return w [..., w_dim] of whitened latents [..., w_dim]."""
         return self.mean + v @ self.axes.T
 
     def to_v(self, w: Tensor) -> Tensor:
@@ -57,8 +57,9 @@ def w_statistics(generator: Generator, c: Tensor | None = None, num_samples: int
     parameter = next(generator.mapping.parameters())
     drawn = np.random.RandomState(SEED).randn(num_samples, generator.config.z_dim)
     z = torch.from_numpy(drawn).to(parameter.device, parameter.dtype)
-    chunks = [generator.mapping(part, None if c is None else c.expand(len(part), -1)) for part in z.split(_CHUNK)]
-    latents = torch.cat(chunks)
+    labels = None if c is None else c.expand(num_samples, -1)
+    parts = [slice(i, i + _CHUNK) for i in range(0, num_samples, _CHUNK)]
+    latents = torch.cat([generator.mapping(z[p], None if labels is None else labels[p]) for p in parts])
     mean = latents.mean(dim=0)
     offsets = latents - mean
     std = float(offsets.square().sum(dim=1).mean().sqrt())

@@ -1,0 +1,129 @@
+"""``capriccio project IMG... --model M --out DIR``: pictures back to latents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser
+from capriccio.cli.progress import shown_progress
+from capriccio.errors import JobError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from capriccio.config import ImageShape
+
+
+def run(argv: Sequence[str]) -> int:
+    """Project the pictures and say how well each was found."""
+    asked = _parser().read(argv)
+    if not asked.pictures:
+        raise UsageError("name at least one picture or a folder of them.")
+    from capriccio.inversion.project import ProjectionSettings
+    from capriccio.inversion.targets import find_pictures, open_targets
+    from capriccio.loading.model import load
+    from capriccio.perception.catalogue import Perception
+    from capriccio.perception.weights import parse_sources
+    from capriccio.rendering.projection import ProjectRequest, readable, save_projections
+
+    request = ProjectRequest(
+        folder=Path(asked.out),
+        settings=ProjectionSettings(
+            method=asked.method,
+            space=asked.space,
+            num_steps=asked.steps,
+            num_restarts=asked.restarts,
+            optimize_noise=asked.optimize_noise,
+            seed=asked.seed,
+        ),
+        batch=asked.batch,
+        film=asked.film,
+        class_index=asked["class"],
+    )
+    paths = find_pictures(asked.pictures)
+    model = load(asked.model, device=asked.device)
+    perception = Perception(
+        channels=model.channels,
+        weights=parse_sources(asked.weights),
+        reference=model.discriminator,
+        device=model.device,
+    )
+    distance = None if asked.distance == "discriminator" else perception.distance(asked.distance)
+    masks = None if asked.mask is None else _mask(Path(asked.mask), model.shape)
+    targets = list(open_targets(paths, model.shape))
+    with shown_progress("projecting") as progress:
+        records = save_projections(
+            model, targets, request, distance, masks, lambda step: progress(step.step, step.num_steps)
+        )
+    if asked.json:
+        print(json.dumps(records, ensure_ascii=False))
+    else:
+        for line in readable(records):
+            print(line)
+        print(f"Latents for mix, edit, video and generate: '{request.folder / 'latents.safetensors'}'.")
+    if all("error" in record for record in records):
+        raise JobError("none of the pictures could be projected.")
+    return 0
+
+
+def _mask(path: Path, shape: ImageShape) -> Tensor:
+    """Return a mask picture as [1, 1, H, W] in 0…1; white counts. Raises: UsageError if it cannot be used."""
+    import dataclasses
+
+    from capriccio.data.pictures import PictureError
+    from capriccio.inversion.targets import to_images, to_target
+
+    try:
+        pixels, _ = to_target(path.read_bytes(), dataclasses.replace(shape, channels=1))
+    except (PictureError, OSError) as error:
+        raise UsageError(f"--mask {path}: {error}.") from error
+    mask = (to_images([pixels]) + 1) / 2
+    if float(mask.max()) == 0:
+        raise UsageError(f"--mask {path}: is black everywhere, so nothing would count; white marks what counts.")
+    return mask
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "project",
+        "Find the latents of pictures: what the network would have to be given to paint them.",
+        "IMG... [--model M] [--out DIR] [flags]",
+    )
+    parser.add_argument("pictures", type=str, nargs="*", help="Pictures, or folders of them.")
+    parser.add_argument(
+        "-m", "--model", type=str | None, default=None,
+        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
+    )  # fmt: skip
+    parser.add_argument("--out", type=str, default="projected", help="Folder for what is found; finished ones stay.")
+    parser.add_argument(
+        "--method", type=Literal["fast", "official"], default="fast",
+        help="fast: good starts and whitened steps; official: that of the StyleGAN2 paper, step for step.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--space", type=Literal["w", "w+"], default="w",
+        help="w: one row for all layers; w+: a row for each, nearer to photographs but harder to edit.",
+    )  # fmt: skip
+    parser.add_argument("--steps", type=int | None, default=None, help="Steps; null = 60 (fast), 1000 (official).")
+    parser.add_argument("--restarts", type=int, default=1, help="Starts of the fast method; the best is kept.")
+    parser.add_argument(
+        "--optimize-noise", action=YES_NO, default=False, help="Let the fast method look for noise maps too."
+    )
+    parser.add_argument("--seed", type=int, default=303, help="Of what the official method draws.")
+    parser.add_argument("--mask", type=str | None, default=None, help="Picture whose white pixels count; null = all.")
+    parser.add_argument(
+        "--distance", type=Literal["discriminator", "vgg", "squeeze"], default="discriminator",
+        help="What is made small; the model's own discriminator needs no --weights.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weights", type=str, action="append", default=[], metavar="KEY=PATH",
+        help="Published weights, by path or address. Repeatable.",
+    )  # fmt: skip
+    parser.add_argument("--film", action=YES_NO, default=False, help="Keep the way there as an animation.")
+    parser.add_argument("--class", type=int | None, default=None, help="Class, for conditional networks.")
+    parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
+    parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
+    parser.add_argument("--json", action="store_true", help="Print what was found as one JSON document.")
+    return parser

@@ -1,0 +1,275 @@
+"""Pictures to latents: choose the method, work in batches, stop after any step, keep what was found.
+
+What comes out goes into mixing, editing and films: a :class:`Projection` is saved as a latents file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from capriccio.errors import SnapshotError, UsageError
+from capriccio.interop.names import to_field_name
+from capriccio.inversion.fast import FastProjector, FastSettings
+from capriccio.inversion.official import OfficialProjector, OfficialSettings
+from capriccio.inversion.problem import Problem, Step
+from capriccio.inversion.w_statistics import WStatistics, w_statistics
+from capriccio.latent.files import Latents, save_latents
+from capriccio.loading.model import Model
+from capriccio.perception.discriminator import DiscriminatorDistance
+from capriccio.perception.protocols import NetworkCard, PerceptualDistance
+from capriccio.provenance import Provenance
+
+Method = Literal["fast", "official"]
+Space = Literal["w", "w+"]
+OnStep = Callable[[Step], None]
+"""Called after every step; whatever it raises stops the projection."""
+
+DEFAULT_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectionSettings:
+    """How pictures are projected."""
+
+    method: Method = "fast"
+    """fast = good starts and whitened steps; official = the paper's, step for step."""
+    space: Space = "w"
+    """w = one row for all layers; w+ = a row for each: nearer to photographs, farther from what the network makes."""
+    num_steps: int | None = None
+    """Steps; None = the method's own number (60 and 1000)."""
+    num_restarts: int = 1
+    """Starts of the fast method, the best is kept; 1…16."""
+    optimize_noise: bool = False
+    """Whether the fast method also looks for noise maps; the official one always does."""
+    seed: int = 303
+    """Of whatever is drawn."""
+
+    def __post_init__(self) -> None:
+        if self.method not in ("fast", "official"):
+            raise UsageError(f"the method is fast or official, got '{self.method}'.")
+        if self.space not in ("w", "w+"):
+            raise UsageError(f"the space is w or w+, got '{self.space}'.")
+        if self.method == "official" and (self.space != "w" or self.num_restarts != 1):
+            raise UsageError("the official method knows the space w and one start; use --method fast for others.")
+        if self.num_steps is not None and not 1 <= self.num_steps <= 100_000:
+            raise UsageError(f"steps lie in 1..100000, got {self.num_steps}.")
+        if not 1 <= self.num_restarts <= 16:
+            raise UsageError(f"restarts lie in 1..16, got {self.num_restarts}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """Latents found for pictures, and how well they reconstruct them."""
+
+    ws: Tensor
+    """Latent rows, [N, num_ws, w_dim]."""
+    noise: dict[str, Tensor] = field(default_factory=dict)
+    """Noise maps that go with them by layer name, [N, H, W]; empty = the network's own."""
+    images: Tensor
+    """The reconstructions, −1…1, [N, C, H, W]."""
+    distances: Tensor
+    """Distance of each reconstruction from its picture, [N]."""
+    history: list[Tensor]
+    """Distances after every step, [N] each."""
+    distance: NetworkCard
+    """Which distance it is."""
+    model_hash: str
+    """Which network."""
+    licence: str
+    """Licence of its weights."""
+    settings: ProjectionSettings
+    """How."""
+    seconds: float
+    """Whole time for the batch."""
+
+    def save(self, path: str | Path, names: tuple[str, ...] = ()) -> Path:
+        """Write the latents (``.safetensors`` or ``.npz``), for mix, edit, video and generate."""
+        record = Provenance(model_hash=self.model_hash, licence=self.licence, kind="projection", latents=names)
+        latents = Latents(ws=self.ws, noise=self.noise, names=names, provenance=record)
+        return save_latents(path, latents)
+
+
+def default_distance(model: Model) -> PerceptualDistance:
+    """Return the distance that needs no file: by the model's own discriminator.
+
+    Raises: SnapshotError if the snapshot has none.
+    """
+    if model.discriminator is None:
+        raise SnapshotError(
+            "this snapshot has no discriminator to compare pictures with (it is slim); use the full one, or name "
+            "another distance: --distance vgg or squeeze with --weights."
+        )
+    return DiscriminatorDistance(model.discriminator, model.device)
+
+
+class Projector:
+    """Projects batches of pictures into one model; its statistics of W are taken once."""
+
+    def __init__(
+        self,
+        model: Model,
+        settings: ProjectionSettings | None = None,
+        *,
+        distance: PerceptualDistance | None = None,
+        c: Tensor | None = None,
+    ) -> None:
+        """``distance``: what is made small, None = by the model's own discriminator; ``c``: one label [1, c_dim].
+
+        Raises: UsageError if the model is conditional and no label is given; SnapshotError if it has no discriminator
+            and no distance is given.
+        """
+        if model.c_dim and c is None:
+            raise UsageError(f"this model is conditional: give a class 0..{model.c_dim - 1} (--class).")
+        self.model = model
+        self.settings = settings or ProjectionSettings()
+        self.distance = distance or default_distance(model)
+        self.statistics: WStatistics = w_statistics(model.generator, c)
+
+    def start(self, targets: Tensor, masks: Tensor | None = None) -> RunningProjection:
+        """Begin to project pictures [N, C, H, W] in −1…1; masks [N, 1, H, W] in 0…1 say which pixels count."""
+        return RunningProjection(self, targets, masks)
+
+    def project(self, targets: Tensor, masks: Tensor | None = None, on_step: OnStep | None = None) -> Projection:
+        """Project pictures to the end; see :meth:`start`."""
+        running = self.start(targets, masks)
+        for step in running:
+            if on_step is not None:
+                on_step(step)
+        return running.result()
+
+
+class RunningProjection:
+    """A projection that can be watched, and abandoned after any step with what was found so far."""
+
+    def __init__(self, projector: Projector, targets: Tensor, masks: Tensor | None) -> None:
+        self._projector = projector
+        self._started = time.monotonic()
+        device, s = projector.model.device, projector.settings
+        self._problem = Problem(
+            generator=projector.model.generator,
+            distance=projector.distance,
+            targets=targets.to(device, torch.float32),
+            masks=None if masks is None else masks.to(device, torch.float32),
+        )
+        self._history: list[Tensor] = []
+        self._worker: FastProjector | OfficialProjector
+        if s.method == "official":
+            constants = OfficialSettings(num_steps=s.num_steps or OfficialSettings().num_steps, seed=s.seed)
+            self._worker = OfficialProjector(self._problem, projector.statistics, constants)
+        else:
+            fast = FastSettings(num_restarts=s.num_restarts, rows=s.space, optimize_noise=s.optimize_noise)
+            fast = replace(fast, num_steps=s.num_steps or fast.num_steps)
+            self._worker = FastProjector(self._problem, projector.statistics, fast)
+
+    def __iter__(self) -> Iterator[Step]:
+        """Take the steps."""
+        steps = self._worker.steps()
+        while True:
+            # Weights are frozen only while a step runs: between steps the model is free for others.
+            with frozen(self._projector.model), torch.enable_grad():
+                step = next(steps, None)
+            if step is None:
+                return
+            self._history.append(step.distances.clone())
+            yield step
+
+    @torch.no_grad()
+    def result(self) -> Projection:
+        """Return what was found so far, painted and measured anew."""
+        projector, problem, worker = self._projector, self._problem, self._worker
+        ws, noise = worker.ws, worker.noise
+        images = problem.paint(ws, noise).clamp(-1, 1)
+        return Projection(
+            ws=ws.detach().clone(),
+            noise={} if noise is None else dict(zip(noise_names(projector.model), _planes(noise), strict=True)),
+            images=images,
+            distances=problem.distances(problem.shown(images), problem.goal()),
+            history=self._history,
+            distance=projector.distance.card,
+            model_hash=projector.model.model_hash,
+            licence=projector.model.licence,
+            settings=projector.settings,
+            seconds=time.monotonic() - self._started,
+        )
+
+
+def project(
+    model: Model,
+    pictures: Tensor,
+    settings: ProjectionSettings | None = None,
+    *,
+    distance: PerceptualDistance | None = None,
+    masks: Tensor | None = None,
+    c: Tensor | None = None,
+    batch: int = DEFAULT_BATCH,
+    on_step: OnStep | None = None,
+) -> Projection:
+    """Find the latents of pictures.
+
+    Args:
+        model: the network.
+        pictures: [N, C, H, W] of the model's shape, −1…1.
+        settings: method, space, steps.
+        distance: what is made small; None = by the model's own discriminator.
+        masks: which pixels count, 0…1, [N, 1, H, W]; None = all.
+        c: label [1, c_dim] of a conditional model.
+        batch: pictures at once; no result depends on it.
+        on_step: called after every step of every batch.
+
+    Raises: ShapeError if pictures do not fit the model; UsageError and SnapshotError as :class:`Projector`.
+    """
+    if batch < 1 or not len(pictures):
+        raise UsageError("project needs at least one picture and a batch of at least 1.")
+    projector = Projector(model, settings, distance=distance, c=c)
+    parts = [
+        projector.project(pictures[i : i + batch], None if masks is None else masks[i : i + batch], on_step)
+        for i in range(0, len(pictures), batch)
+    ]
+    return joined(parts)
+
+
+def joined(parts: Sequence[Projection]) -> Projection:
+    """Return projections of several batches as one; its history is as long as the longest."""
+    length = max(len(p.history) for p in parts)
+    histories = [p.history + [p.history[-1]] * (length - len(p.history)) for p in parts]
+    return replace(
+        parts[0],
+        ws=torch.cat([p.ws for p in parts]),
+        noise={name: torch.cat([p.noise[name] for p in parts]) for name in parts[0].noise},
+        images=torch.cat([p.images for p in parts]),
+        distances=torch.cat([p.distances for p in parts]),
+        history=[torch.cat(step) for step in zip(*histories, strict=True)],
+        seconds=sum(p.seconds for p in parts),
+    )
+
+
+def noise_names(model: Model) -> list[str]:
+    """Return the names of the layers that take noise, from coarse to fine, as latents files write them."""
+    names = [name for name, _ in model.generator.synthesis.named_buffers() if name.endswith(".noise_const")]
+    return [to_field_name(name.removesuffix(".noise_const")) for name in names]
+
+
+def _planes(noise: Sequence[Tensor]) -> list[Tensor]:
+    return [n.detach()[:, 0].clone() for n in noise]
+
+
+@contextmanager
+def frozen(model: Model) -> Iterator[None]:
+    """Let no weight of a model ask for gradients meanwhile: projections need those of latents alone."""
+    networks = [model.generator, *([model.discriminator] if model.discriminator is not None else [])]
+    wanting = [p for network in networks for p in network.parameters() if p.requires_grad]
+    for parameter in wanting:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanting:
+            parameter.requires_grad_()

@@ -1,0 +1,214 @@
+"""What a projection leaves on the disk: latents, reconstructions, side-by-sides, a film, and a record of it all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from capriccio.durable import replacing
+from capriccio.errors import UsageError
+from capriccio.inversion.project import OnStep, Projection, ProjectionSettings, Projector
+from capriccio.inversion.targets import Target, to_images
+from capriccio.latent.files import Latents, load_latents, save_latents
+from capriccio.loading.model import Model
+from capriccio.perception.protocols import PerceptualDistance
+from capriccio.provenance import Provenance
+from capriccio.rendering.grids import enlarge, image_grid, scale_to_reach, to_picture, to_uint8
+from capriccio.rendering.pictures import save_picture
+
+SHOWN_SIDE = 256
+"""Side-by-sides are enlarged by a whole factor until their shorter side reaches it."""
+
+LATENTS_FILE = "latents.safetensors"
+_FRAMES = 60
+_FRAME_MILLISECONDS = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectRequest:
+    """Pictures, how to project them, where to leave what comes out."""
+
+    folder: Path
+    """Everything is written here."""
+    settings: ProjectionSettings
+    """How."""
+    batch: int = 16
+    """Pictures at once; no result depends on it."""
+    film: bool = False
+    """Whether the way from the start to the end is kept as an animation for each picture."""
+    class_index: int | None = None
+    """Class of a conditional model."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise UsageError(f"--batch must be at least 1, got {self.batch}.")
+
+
+def save_projections(
+    model: Model,
+    targets: Sequence[Target],
+    request: ProjectRequest,
+    distance: PerceptualDistance | None = None,
+    masks: Tensor | None = None,
+    on_step: OnStep | None = None,
+) -> list[dict[str, Any]]:
+    """Project pictures batch by batch and write what comes out; return one record for each picture.
+
+    A picture that an earlier call with the same settings and model finished is not done again, so an interrupted folder
+    goes on where it was. ``masks``: [1, 1, H, W], which pixels count in every picture.
+    """
+    request.folder.mkdir(parents=True, exist_ok=True)
+    c = None if request.class_index is None else model.label(request.class_index)
+    projector = Projector(model, request.settings, distance=distance, c=c)
+    names = unique_names(targets)
+    records: dict[Path, dict[str, Any]] = {
+        t.path: {"file": str(t.path), "error": t.problem} for t in targets if t.pixels is None
+    }
+    waiting = []
+    for target in targets:
+        if target.pixels is None:
+            continue
+        record = _finished(request.folder / names[target.path], model, projector)
+        if record is None:
+            waiting.append(target)
+        else:
+            records[target.path] = record
+    for start in range(0, len(waiting), request.batch):
+        part = waiting[start : start + request.batch]
+        images = to_images([t.pixels for t in part if t.pixels is not None])
+        running = projector.start(images, None if masks is None else masks.expand(len(part), -1, -1, -1))
+        frames: list[Tensor] = []
+        for step in running:
+            if request.film and step.step % max(1, step.num_steps // _FRAMES) == 0:
+                frames.append(step.images.clone())
+            if on_step is not None:
+                on_step(step)
+        result = running.result()
+        for i, target in enumerate(part):
+            folder = request.folder / names[target.path]
+            records[target.path] = _save_one(
+                model, projector, result, i, images[i], target, folder, [f[i] for f in frames]
+            )
+    done = [t for t in targets if t.pixels is not None]
+    _save_all(model, request.folder, [request.folder / names[t.path] for t in done], [names[t.path] for t in done])
+    ordered = [records[t.path] for t in targets]
+    with replacing(request.folder / "projections.json") as file:
+        file.write(json.dumps(ordered, indent=1, ensure_ascii=False).encode())
+    return ordered
+
+
+def unique_names(targets: Sequence[Target]) -> dict[Path, str]:
+    """Return a folder name for each target: its file's name, numbered where several share it."""
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for target in targets:
+        name, number = target.name, 2
+        while name in taken:
+            name, number = f"{target.name}-{number}", number + 1
+        taken.add(name)
+        names[target.path] = name
+    return names
+
+
+def _save_one(
+    model: Model,
+    projector: Projector,
+    result: Projection,
+    i: int,
+    image: Tensor,
+    target: Target,
+    folder: Path,
+    frames: Sequence[Tensor],
+) -> dict[str, Any]:
+    folder.mkdir(parents=True, exist_ok=True)
+    provenance = Provenance(
+        model_hash=model.model_hash, licence=model.licence, kind="projection", latents=(target.path.name,)
+    )
+    original, found = (to_picture(to_uint8(x[None])[0]) for x in (image, result.images[i]))
+    save_picture(folder / "target.png", original, provenance)
+    save_picture(folder / "reconstruction.png", found, provenance)
+    scale = scale_to_reach(SHOWN_SIDE, model.size)
+    pair = image_grid([enlarge(original, scale), enlarge(found, scale)], 2)
+    save_picture(folder / "side-by-side.png", pair, provenance)
+    if frames:
+        _save_film(folder / "film.webp", original, frames, scale)
+    latents = Latents(
+        ws=result.ws[i : i + 1],
+        noise={name: n[i : i + 1] for name, n in result.noise.items()},
+        names=(target.name,),
+        provenance=provenance,
+    )
+    save_latents(folder / LATENTS_FILE, latents)
+    record = {
+        "file": str(target.path),
+        "folder": str(folder),
+        "distance": float(result.distances[i]),
+        "distance_name": result.distance.name,
+        "resized": target.resized,
+        "steps": len(result.history),
+        "history": [round(float(step[i]), 6) for step in result.history],
+        "seconds": result.seconds / len(result.ws),
+    }
+    # Written last: a folder with it is complete.
+    with replacing(folder / "projection.json") as file:
+        file.write(json.dumps(_identity(model, projector) | record, indent=1, ensure_ascii=False).encode())
+    return record
+
+
+def _save_film(path: Path, original: Image.Image, frames: Sequence[Tensor], scale: int) -> None:
+    pictures = [
+        image_grid([enlarge(original, scale), enlarge(to_picture(to_uint8(f[None])[0]), scale)], 2) for f in frames
+    ]
+    with replacing(path) as file:
+        pictures[0].save(
+            file, "WEBP", save_all=True, append_images=pictures[1:], duration=_FRAME_MILLISECONDS, loop=0, quality=85
+        )
+
+
+def _identity(model: Model, projector: Projector) -> dict[str, Any]:
+    s = projector.settings
+    return {
+        "model": model.model_hash,
+        "network": projector.distance.card.weights,
+        "settings": {
+            "method": s.method, "space": s.space, "num_steps": s.num_steps, "num_restarts": s.num_restarts,
+            "optimize_noise": s.optimize_noise, "seed": s.seed,
+        },
+    }  # fmt: skip
+
+
+def _finished(folder: Path, model: Model, projector: Projector) -> dict[str, Any] | None:
+    """Return the record of a picture that was finished with the same model and settings, or None."""
+    try:
+        record = json.loads((folder / "projection.json").read_text())
+        same = all(record.pop(key) == value for key, value in _identity(model, projector).items())
+        return record if same and (folder / LATENTS_FILE).is_file() else None
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+
+
+def _save_all(model: Model, folder: Path, folders: Sequence[Path], names: Sequence[str]) -> None:
+    """Write the latents of all pictures as one file, for the commands that take several."""
+    if not folders:
+        return
+    parts = [load_latents(f / LATENTS_FILE, num_ws=model.num_ws, w_dim=model.w_dim) for f in folders]
+    noise = {name: torch.cat([p.noise[name] for p in parts]) for name in parts[0].noise}
+    provenance = Provenance(model_hash=model.model_hash, licence=model.licence, kind="projection", latents=tuple(names))
+    together = Latents(ws=torch.cat([p.ws for p in parts]), noise=noise, names=tuple(names), provenance=provenance)
+    save_latents(folder / LATENTS_FILE, together)
+
+
+def readable(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield a line for each picture."""
+    for record in records:
+        if "error" in record:
+            yield f"{record['file']}: not projected: {record['error']}"
+        else:
+            yield f"{record['file']}: distance {record['distance']:.4f} ({record['distance_name']})"

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from capriccio.cli.main import main
+from capriccio.errors import ShapeError, UsageError
+from capriccio.inversion.fast import FastSettings
+from capriccio.inversion.project import ProjectionSettings, Projector, project
+from capriccio.inversion.w_statistics import w_statistics
+from capriccio.latent.files import load_latents
+from capriccio.loading.model import Model
+from capriccio.snapshots.snapshot import save_snapshot
+from tests.loading.test_model import snapshot
+
+QUICK = ProjectionSettings(num_steps=8)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model(snapshot())
+
+
+@pytest.fixture(scope="module")
+def pictures(model):
+    return model.images(model.ws(seeds=[500, 501, 502]))
+
+
+def test_whitened_latents_of_the_network_are_spread_alike(model):
+    statistics = w_statistics(model.generator, num_samples=2000)
+    v = statistics.to_v(statistics.latents)
+    torch.testing.assert_close(statistics.to_w(v), statistics.latents, atol=1e-3, rtol=1e-3)
+    assert v.mean(dim=0).abs().max() < 1e-2
+    variances = v.square().mean(dim=0)
+    assert variances.max() < 1.01
+    assert variances.median() > 0.9
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ProjectionSettings(num_steps=40),
+        ProjectionSettings(num_steps=40, space="w+"),
+        ProjectionSettings(num_steps=40, optimize_noise=True),
+        ProjectionSettings(num_steps=20, num_restarts=2),
+    ],
+    ids=["w", "w+", "noise", "restarts"],
+)
+def test_pictures_of_the_network_are_found_nearly(model, pictures, settings):
+    found = project(model, pictures, settings)
+    start = found.history[0]
+    assert (found.distances < 0.5 * start).all()
+    rows = found.ws - found.ws[:, :1]
+    assert (rows.abs().max() > 0) == (settings.space == "w+")
+    assert bool(found.noise) == settings.optimize_noise
+
+
+def test_the_official_method_comes_nearer_too(model, pictures):
+    found = project(model, pictures, ProjectionSettings(method="official", num_steps=60))
+    assert (found.distances < found.history[0]).all()
+    assert len(found.history) == 60
+    assert all(abs(float(n.mean())) < 1e-4 for n in found.noise.values())
+
+
+@pytest.mark.parametrize("method", ["fast", "official"])
+def test_a_projection_depends_on_its_picture_never_on_its_batch(model, pictures, method):
+    settings = ProjectionSettings(method=method, num_steps=8)
+    together = project(model, pictures, settings)
+    alone = project(model, pictures[1:2], settings)
+    torch.testing.assert_close(together.ws[1:2], alone.ws, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(together.distances[1:2], alone.distances, atol=1e-4, rtol=1e-3)
+
+
+def test_it_can_be_abandoned_after_any_step_with_what_was_found(model, pictures):
+    running = Projector(model, QUICK).start(pictures)
+    steps = iter(running)
+    next(steps), next(steps)
+    found = running.result()
+    assert len(found.history) == 2
+    assert found.ws.shape == (3, model.num_ws, model.w_dim)
+
+
+def test_weights_want_gradients_again_after_every_step(model, pictures):
+    wanting = [p.requires_grad for p in model.generator.parameters()]
+    for _ in Projector(model, QUICK).start(pictures):
+        assert [p.requires_grad for p in model.generator.parameters()] == wanting
+
+
+def test_pixels_outside_the_mask_do_not_count(model, pictures):
+    mask = torch.zeros(3, 1, *model.size)
+    mask[..., : model.size[1] // 2] = 1
+    spoilt = pictures.clone()
+    spoilt[..., model.size[1] // 2 :] = 1.0
+    clean, masked = (project(model, p, QUICK, masks=mask) for p in (pictures, spoilt))
+    # The discriminator sees the pasted half, so latents differ a little; the free choice of the other half stays.
+    assert (masked.distances < project(model, spoilt, QUICK).distances).all()
+    assert clean.ws.shape == masked.ws.shape
+
+
+def test_other_shapes_and_channels_are_refused_in_words(model, pictures):
+    with pytest.raises(ShapeError, match="must be"):
+        project(model, pictures[:, :1], QUICK)
+    with pytest.raises(ShapeError, match="masks"):
+        project(model, pictures, QUICK, masks=torch.ones(3, 1, 2, 2))
+
+
+@pytest.mark.parametrize("changes", [{"num_steps": 0}, {"learning_rate": float("nan")}, {"rows": "z"}])
+def test_settings_that_make_no_sense_are_refused(changes):
+    with pytest.raises(UsageError):
+        FastSettings(**changes)
+
+
+@pytest.fixture
+def snapshot_file(tmp_path):
+    save_snapshot(tmp_path / "m.safetensors", snapshot())
+    return tmp_path / "m.safetensors"
+
+
+def write_picture(path, height, width, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(path)
+
+
+def test_the_command_projects_a_folder_and_goes_on_where_it_was(snapshot_file, tmp_path, capsys):
+    write_picture(tmp_path / "in/a.png", 40, 60)
+    write_picture(tmp_path / "in/b.png", 64, 64, 1)
+    (tmp_path / "in/c.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    arguments = ["project", str(tmp_path / "in"), "-m", str(snapshot_file), "--out", str(tmp_path / "out"),
+                 "--steps", "4", "--film", "--json"]  # fmt: skip
+    assert main(arguments) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [("error" in r) for r in records] == [False, False, True]
+    for name in ("a", "b"):
+        for file in ("target.png", "reconstruction.png", "side-by-side.png", "film.webp", "latents.safetensors"):
+            assert (tmp_path / "out" / name / file).is_file()
+    assert load_latents(tmp_path / "out/latents.safetensors").names == ("a", "b")
+
+    before = (tmp_path / "out/a/projection.json").stat().st_mtime_ns
+    write_picture(tmp_path / "in/d.png", 64, 64, 2)
+    assert main(arguments) == 0
+    assert (tmp_path / "out/a/projection.json").stat().st_mtime_ns == before
+    assert len(load_latents(tmp_path / "out/latents.safetensors")) == 3
+    capsys.readouterr()
+
+    mix = ["mix", "-m", str(snapshot_file), "--rows", str(tmp_path / "out/a/latents.safetensors"),
+           "--cols", str(tmp_path / "out/b/latents.safetensors"), "--out", str(tmp_path / "mix.png")]  # fmt: skip
+    assert main(mix) == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: p.write_bytes(b"no picture"), ""),
+        (lambda p: write_picture(p, 1, 1), "too small"),
+        (lambda p: write_picture(p, 32, 1000), "less than a quarter"),
+        (lambda p: Image.new("1", (10_000, 10_000)).save(p), "million pixels"),
+        (lambda p: p.write_bytes(b""), ""),
+    ],
+    ids=["text", "1x1", "absurd aspect", "100 megapixels", "empty"],
+)
+def test_a_bad_picture_is_told_in_one_line_and_fails_the_job(make, words, snapshot_file, tmp_path, capsys):
+    make(tmp_path / "bad.png")
+    code = main(["project", str(tmp_path / "bad.png"), "-m", str(snapshot_file), "--out", str(tmp_path / "out")])
+    out = capsys.readouterr()
+    assert code == 1
+    assert "not projected" in out.out
+    assert words in out.out
+    assert "Traceback" not in out.err
+
+
+def test_a_slim_snapshot_says_what_is_missing(tmp_path, capsys):
+    save_snapshot(tmp_path / "slim.safetensors", snapshot(slim=True))
+    write_picture(tmp_path / "a.png", 64, 64)
+    assert main(["project", str(tmp_path / "a.png"), "-m", str(tmp_path / "slim.safetensors")]) == 2
+    assert "no discriminator" in capsys.readouterr().err
+
+
+def test_the_official_method_refuses_the_space_it_does_not_know(snapshot_file, tmp_path, capsys):
+    write_picture(tmp_path / "a.png", 64, 64)
+    arguments = ["project", str(tmp_path / "a.png"), "-m", str(snapshot_file), "--method", "official", "--space", "w+"]
+    assert main(arguments) == 2
+    assert "official" in capsys.readouterr().err
