@@ -1,0 +1,129 @@
+"""A real server, a real browser, and two things every test asserts: no request leaves the server, no console error.
+
+Needs Playwright and a Chromium: Debian's (``apt-get install chromium``), or the one CHROMIUM names. Without them these
+tests are skipped, and the summary says so; CAPRICCIO_NEED_BROWSER=1 makes that an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+
+import pytest
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def lacking(what):
+    if os.environ.get("CAPRICCIO_NEED_BROWSER"):
+        pytest.fail(f"{what}, and CAPRICCIO_NEED_BROWSER is set", pytrace=False)
+    pytest.skip(f"BROWSER TESTS NOT RUN: {what}")
+
+
+class Server:
+    """``capriccio serve`` in a process of its own."""
+
+    def __init__(self, runs):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.runs, self.url = runs, f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self):
+        words = ["serve", "--port", str(self.port), "--runs", str(self.runs), "--no-access-log", "--pool", "8"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "capriccio.cli.main", *words],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for _ in range(600):
+            with suppress(OSError), urllib.request.urlopen(f"{self.url}/readyz", timeout=5):
+                return
+            assert self.process.poll() is None, "the server ended at once"
+            time.sleep(0.1)
+        raise AssertionError("the server does not become ready")
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """A folder with one run of three ticks."""
+    import json
+
+    import yaml
+    from PIL import Image
+
+    from capriccio.config import ImageShape, to_dict
+    from capriccio.presets import preset
+
+    root = tmp_path_factory.mktemp("runs")
+    run = root / "mine"
+    (run / "samples").mkdir(parents=True)
+    (run / "config.yaml").write_text(yaml.safe_dump(to_dict(preset("tiny", ImageShape()))))
+    with (run / "stats.jsonl").open("w") as stats:
+        for tick in range(3):
+            values = {"Loss/G/loss": 1.0 + tick, "Loss/D/loss": 1.2 - 0.1 * tick, "Progress/tick": tick}
+            line = {name: {"num": 1, "mean": value, "std": 0.0} for name, value in values.items()}
+            stats.write(json.dumps(line | {"nimg": 1000 * tick, "timestamp": time.time()}) + "\n")
+            Image.new("RGB", (64, 32), (80 * tick, 90, 100)).save(run / "samples" / f"fakes-{tick:06d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def server(runs):
+    pytest.importorskip("uvicorn", reason="the extra 'web' is not installed")
+    started = Server(runs)
+    yield started
+    if started.process.poll() is None:
+        started.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        lacking("Playwright is not installed")
+    path = os.environ.get("CHROMIUM") or next((found for name in _NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        lacking("there is no Chromium ('apt-get install chromium')")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["desktop", "phone"])
+def screen(request):
+    if request.param == "desktop":
+        return {"viewport": {"width": 1280, "height": 800}}
+    return {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "color_scheme": "dark"}
+
+
+@pytest.fixture
+def page(chromium, server, screen):
+    """A page that is watched; ``page.forgiven`` holds texts that a test expects on the console."""
+    context = chromium.new_context(**screen, accept_downloads=True)
+    page = context.new_page()
+    outside, said = [], []
+    page.forgiven = []
+    page.on("request", lambda asked: outside.append(asked.url)
+            if not asked.url.startswith((server.url, "blob:", "about:")) else None)  # fmt: skip
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.set_default_timeout(20_000)
+    yield page
+    context.close()
+    assert outside == []
+    assert [text for text in said if not any(known in text for known in page.forgiven)] == []
