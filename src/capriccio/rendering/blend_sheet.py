@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def save_blend_sheet(
     models: Mapping[str, Model], source: Source, look: Look, path: Path, *, batch: int = 16, title: str = ""
 ) -> Path:
-    """Write a table with a row for each latent and a column for each model.
+    """Write a table with a row for each latent and a column for each model, the first one as the source on the left.
 
     Args:
-        models: networks of one shape by the name that is written above their column.
+        models: networks of one shape by the name that is written above their column; the title says the first one's.
         source: seeds or latents, the same for all.
         look: how seeds become pictures.
         path: its ending chooses the format.
@@ -38,8 +38,10 @@ def save_blend_sheet(
     scale = scale_to_reach(READABLE_SIDE, size)
     height, width = picture_size(models[last].channels, size)
     labels = [rows.label(i) for i in range(len(rows))]
-    table = Table(labels, list(models), (height * scale, width * scale), title, column_sources=False)
-    for column, (name, model) in enumerate(models.items()):
+    first, *others = models
+    told = f"{first} on the left; {title}" if title else f"{first} on the left"
+    table = Table(labels, others, (height * scale, width * scale), told, column_sources=False)
+    for column, (name, model) in enumerate(models.items(), -1):
         for start in range(0, len(rows), batch):
             stop = min(start + batch, len(rows))
             for row, picture in enumerate(paint(model, sources[name], look, start, stop), start):
