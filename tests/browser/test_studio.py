@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-TABLES = ["generate", "mix", "walk", "runs", "runs/mine"]
+TABLES = ["generate", "mix", "edit", "walk", "runs", "runs/mine"]
 
 
 def loaded(page, locator, count=1):
@@ -55,6 +55,20 @@ def test_the_mixing_table_fills_and_layers_change_it(page, server):
     assert re.search(r"layers=0,", page.url)
     page.get_by_role("button", name="One more: Top").click()
     assert page.locator(".mixing .picture").count() == 11
+
+
+def test_a_direction_changes_the_picture_and_the_address(page, server):
+    page.goto(f"{server.url}/studio#/edit?seed=104")
+    loaded(page, ".halves img", 2)
+    page.locator("#d-snow").fill("3")
+    page.wait_for_function("() => document.querySelector('.halves .after').src.includes('set=snow')")
+    loaded(page, ".halves img", 2)
+    assert "snow" in page.url
+    page.reload()
+    loaded(page, ".halves img", 2)
+    assert page.locator("#d-snow").input_value() == "3"
+    page.locator("#d-snow").dblclick()
+    page.wait_for_function("() => !document.querySelector('.halves .after').src.includes('set=')")
 
 
 def test_a_walk_is_previewed(page, server):

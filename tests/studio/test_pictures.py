@@ -7,12 +7,15 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from capriccio.latent.directions import Direction, Directions, move
 from capriccio.provenance import read_provenance
 from capriccio.rendering.generate import GenerateRequest, generate
+from capriccio.rendering.grids import to_uint8
 from capriccio.rendering.mix import MixRequest, mix_cells
-from capriccio.rendering.sources import Look
+from capriccio.rendering.sources import Look, open_source
 
 from .conftest import tiny_model
 
@@ -38,6 +41,22 @@ def test_a_mixed_cell_is_that_of_the_command_line(serve, model):
     answer = serve().get(f"/api/v1/mix?seed=1&mixed=2&layers={request.layers}&psi=0.7")
     assert np.abs(pixels(answer) - expected).max() <= 1
     assert np.abs(pixels(serve().get("/picture?seed=1&psi=0.7")) - expected).max() > 1
+
+
+def test_an_edited_picture_is_that_of_the_command_line(serve, model, monkeypatch):
+    snow = Direction(name="snow", vector=torch.linspace(-1, 1, model.w_dim), rows=(0, 1, 2), unit="one")
+    directions = Directions(model_hash=model.model_hash, num_ws=model.num_ws, listed=(snow,))
+    monkeypatch.setattr("capriccio.studio.service.load_directions", lambda network: directions)
+    source = open_source(model, [4], Look(truncation_psi=0.7))
+    ws = move(source.ws(0, 1), snow, 2.5, "middle")
+    expected = to_uint8(model.images(ws))[0].astype(int)
+    client = serve()
+    answer = client.get("/api/v1/edit?seed=4&psi=0.7&set=snow=2.5@middle")
+    assert np.abs(pixels(answer) - expected).max() <= 1
+    assert np.abs(pixels(client.get("/picture?seed=4&psi=0.7")) - expected).max() > 1
+    assert read_provenance(Image.open(io.BytesIO(answer.content))).edits == ("snow +2.5 (middle)",)
+    for wrong in ("rain=1", "snow=999999", "snow=1@nowhere", "snow=1@99"):
+        assert client.get(f"/api/v1/edit?seed=4&set={wrong}").status_code == 422
 
 
 def test_a_picture_carries_what_made_it(serve, model):
@@ -95,6 +114,10 @@ def test_enlarged_and_downloaded(serve):
     ("/api/v1/mix?seed=1&mixed=2&layers=../../etc/passwd", 422, "layers|rows"),
     ("/api/v1/mix?seed=1&mixed=2&layers=0-999999999", 422, "row"),
     ("/api/v1/mix?seed=1", 422, "mixed"),
+    ("/api/v1/edit?seed=1&set=snow", 422, "snow=2"),
+    ("/api/v1/edit?seed=1&set=snow=NaN", 422, "snow=2"),
+    ("/api/v1/edit?seed=1&set=snow=1", 422, "no editing directions"),
+    ("/api/v1/edit?seed=1&set=../x=1", 422, "no change"),
     ("/?seed=%3Cscript%3E", 422, "seed"),
     ("/static/../app.py", 404, "nothing"),
     ("/static/%2e%2e/app.py", 404, "nothing"),

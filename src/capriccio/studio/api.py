@@ -13,6 +13,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from capriccio import __version__
+from capriccio.latent.directions import MAX_STRENGTH
 from capriccio.latent.mixing import NAMED_ROWS, level_of_row
 from capriccio.provenance import TRAINED_ALGORITHMIC_MEDIA
 from capriccio.rendering.sources import Look
@@ -21,7 +22,7 @@ from capriccio.studio.guard import COOKIE, cookie_value, same
 from capriccio.studio.jobs import Job, Outcome, Tell
 from capriccio.studio.painting import MAX_SIDE, MEDIA_TYPES
 from capriccio.studio.problems import Problem, documented
-from capriccio.studio.queries import KeyRequest, MixQuery, WalkRequest
+from capriccio.studio.queries import EditQuery, KeyRequest, MixQuery, WalkRequest
 from capriccio.studio.sending import send_picture
 from capriccio.studio.service import Studio, StudioPart
 from capriccio.studio.worker import Full
@@ -60,6 +61,11 @@ async def model_facts(studio: StudioPart) -> dict[str, Any]:
         "digital_source_type": TRAINED_ALGORITHMIC_MEDIA,
         "version": __version__,
         "max_scale": max(1, MAX_SIDE // max(height, width)),
+        "directions": [
+            {"name": one.name, "about": one.about, "unit": one.unit, "rows": list(one.rows)}
+            for one in (studio.painter.directions.listed if studio.painter.directions else ())
+        ],
+        "max_strength": MAX_STRENGTH,
         "shows_runs": studio.settings.runs is not None,
     }
 
@@ -68,6 +74,13 @@ async def model_facts(studio: StudioPart) -> dict[str, Any]:
             response_class=Response)  # fmt: skip
 async def mix_cell(query: Annotated[MixQuery, Query()], request: Request, studio: StudioPart) -> Response:
     """One cell of the mixing table: the row's picture with some layers of the column's."""
+    return await send_picture(studio, request, query.order(studio, request, query.seed), download=query.download)
+
+
+@router.get("/edit", tags=["pictures"], responses={**PICTURES, **documented(401, 404, 408, 422, 429, 503)},
+            response_class=Response)  # fmt: skip
+async def edited(query: Annotated[EditQuery, Query()], request: Request, studio: StudioPart) -> Response:
+    """A picture moved along editing directions; /api/v1/model lists them."""
     return await send_picture(studio, request, query.order(studio, request, query.seed), download=query.download)
 
 

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from capriccio import __version__
 from capriccio.errors import UsageError
+from capriccio.latent.directions import MAX_STRENGTH, Directions, move
 from capriccio.latent.mixing import mix, rows_of
 from capriccio.provenance import PictureFormat, Provenance
+from capriccio.rendering.edit import Move
 from capriccio.rendering.grids import to_picture, to_uint8
 from capriccio.rendering.pictures import check_size, encode_picture
 from capriccio.rendering.sources import Look, open_source, provenance_of
@@ -30,6 +32,16 @@ MEDIA_TYPES: dict[PictureFormat, str] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One move along an editing direction."""
+
+    name: str
+    strength: float
+    layers: str | None = None
+    """Rows that move; None = the direction's own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What a picture is made from."""
@@ -42,6 +54,8 @@ class Recipe:
     """Seed whose styles are mixed in; None = nothing is."""
     layers: str = "coarse"
     """Which latent rows come from it; see :data:`capriccio.latent.mixing.Layers`."""
+    moves: tuple[Step, ...] = ()
+    """What is changed along editing directions, after mixing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +106,11 @@ class ModelPainter:
     Args:
         model: computes in float32; what it paints for a recipe is what the command line paints.
         fast: the same weights at the fastest precision of the device; None = ``model``.
+        directions: editing directions of the model; None = there are none.
     """
 
-    def __init__(self, model: Model, fast: Model | None = None) -> None:
-        self.model, self._fast = model, fast or model
+    def __init__(self, model: Model, fast: Model | None = None, directions: Directions | None = None) -> None:
+        self.model, self._fast, self.directions = model, fast or model, directions
 
     def check(self, order: Order) -> None:
         """Raise UsageError if the model cannot paint ``order``; costs nothing."""
@@ -103,6 +118,11 @@ class ModelPainter:
         open_source(self.model, _seeds(recipe), recipe.look)
         if recipe.mixed_seed is not None:
             rows_of(recipe.layers, self.model.num_ws)
+        for one in self._moves(recipe):
+            if abs(one.strength) > MAX_STRENGTH:
+                raise UsageError(f"the strength of '{one.direction.name}' must lie in -{MAX_STRENGTH:g}.."
+                                 f"{MAX_STRENGTH:g}, got {one.strength:g}.")  # fmt: skip
+            one.text(self.model.num_ws)  # says which rows are not there
         height, width = self.model.size
         if order.scale < 1 or (max(height, width) * order.scale > MAX_SIDE and order.scale > 1):
             most = max(1, MAX_SIDE // max(height, width))
@@ -134,12 +154,29 @@ class ModelPainter:
             seeds = [seed for i in indices for seed in _seeds(recipes[i])]
             mapped = iter(open_source(model, seeds, look).ws(0, len(seeds)).unbind())
             for i in indices:
-                rows[i] = _mixed(recipes[i], [next(mapped)[None] for _ in _seeds(recipes[i])], model.num_ws)
+                row = _mixed(recipes[i], [next(mapped)[None] for _ in _seeds(recipes[i])], model.num_ws)
+                for one in self._moves(recipes[i]):
+                    row = move(row, one.direction, one.strength, one.layers)
+                rows[i] = row
         return torch.cat([row for row in rows if row is not None])
+
+    def _moves(self, recipe: Recipe) -> list[Move]:
+        """Return the moves of a recipe. Raises: UsageError for a direction that is not there."""
+        if recipe.moves and self.directions is None:
+            raise UsageError("This model has no editing directions; 'capriccio directions' finds them.")
+        return [
+            Move(direction=self.directions[step.name], strength=step.strength, layers=step.layers)
+            for step in recipe.moves
+            if self.directions is not None
+        ]
 
     def _provenance(self, recipe: Recipe) -> Provenance:
         source = open_source(self.model, [recipe.seed], recipe.look)
         record = provenance_of(self.model, recipe.look, source, 0, 1)
+        if recipe.moves:
+            record = replace(
+                record, kind="edit", edits=tuple(one.text(self.model.num_ws) for one in self._moves(recipe))
+            )
         if recipe.mixed_seed is None:
             return record
         rows = rows_of(recipe.layers, self.model.num_ws)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from capriccio.errors import UsageError
-from capriccio.latent.seeds import MAX_SEED, parse_numbers
+from capriccio.latent.seeds import MAX_SEED
 from capriccio.provenance import PictureFormat
 from capriccio.rendering.sources import Look
-from capriccio.studio.painting import Order, Recipe
+from capriccio.studio.painting import Order, Recipe, Step
 from capriccio.studio.problems import Problem
 from capriccio.studio.service import Studio
 
@@ -77,6 +78,22 @@ class MixQuery(PictureQuery):
         return Order(recipe=recipe, file_format=plain.file_format, scale=plain.scale)
 
 
+class EditQuery(PictureQuery):
+    """A picture, changed."""
+
+    seed: int = Field(..., ge=0, le=MAX_SEED, description="Seed of the picture.")
+    change: list[str] = Field(
+        [], alias="set", max_length=16,
+        description="NAME=STRENGTH, or NAME=STRENGTH@LAYERS, as often as wanted: snow=2, haze=-1@fine.",
+    )  # fmt: skip
+
+    def order(self, studio: Studio, request: Request, seed: int) -> Order:
+        """Return what is to be painted."""
+        plain = PictureQuery.order(self, studio, request, seed)
+        recipe = Recipe(seed=seed, look=plain.recipe.look, moves=tuple(_step(text) for text in self.change))
+        return Order(recipe=recipe, file_format=plain.file_format, scale=plain.scale)
+
+
 class WalkRequest(BaseModel):
     """A film through key pictures."""
 
@@ -99,11 +116,12 @@ class KeyRequest(BaseModel):
     key: str = Field(..., min_length=1, max_length=200)
 
 
-def seeds_of(text: str, most: int) -> list[int]:
-    """Return the seeds that ``text`` names. Raises: UsageError."""
-    if len(text) > 4000:
-        raise UsageError("The list of seeds is too long.")
-    return parse_numbers(text, what="seed", highest=MAX_SEED, max_count=most)
+def _step(text: str) -> Step:
+    """Return the move that NAME=STRENGTH@LAYERS says. Raises: UsageError."""
+    found = re.fullmatch(r"([\w-]{1,60})=([+-]?\d{1,6}(?:\.\d{1,9})?)(?:@([\w,-]{1,100}))?", text, re.ASCII)
+    if found is None:
+        raise UsageError(f"set: '{text[:80]}' is no change; write one like snow=2 or haze=-1@fine.")
+    return Step(found[1], float(found[2]), found[3])
 
 
 def preferred_format(accept: str) -> PictureFormat:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
+from capriccio.errors import UsageError
+from capriccio.latent.directions import Directions, load_directions
 from capriccio.rendering.sources import Look
 from capriccio.studio.jobs import JobTable
 from capriccio.studio.measures import Measures
@@ -43,7 +45,7 @@ class Studio:
     def __init__(self, model: Model, fast: Model | None, name: str, settings: StudioSettings) -> None:
         self.model, self.name, self.settings = model, name, settings
         self.measures = Measures()
-        self.painter = ModelPainter(model, fast)
+        self.painter = ModelPainter(model, fast, _shipped(model))
         look = Look(truncation_psi=settings.psi, class_index=0 if model.c_dim else None)
         self.pool = Pool(Order(recipe=Recipe(seed=0, look=look)), settings.pool)
         self.cache = Cache()
@@ -128,6 +130,14 @@ class Studio:
         if gone in done:
             raise Problem(408, "The client left.")
         raise Problem(503, f"The picture took longer than {self.settings.timeout:g} s.", {"Retry-After": "5"})
+
+
+def _shipped(model: Model) -> Directions | None:
+    """Return the editing directions that come with the model; None without any."""
+    try:
+        return load_directions(model)
+    except UsageError:
+        return None
 
 
 async def left(request: Request) -> None:

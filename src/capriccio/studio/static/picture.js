@@ -10,6 +10,7 @@ const tableScale = () => Math.max(1, Math.min(4, model.max_scale, Math.round(192
 
 export function nameOf(recipe) {
   const name = `№ ${grouped(recipe.seed)}`;
+  if (recipe.changes?.length) return `${name}, ${recipe.changes.join(", ")}`;
   return recipe.mixed === undefined ? name : `${name} with ${recipe.layers} of № ${grouped(recipe.mixed)}`;
 }
 
@@ -59,7 +60,7 @@ export function showLarge(recipe) {
   const actions = [pinned,
     h("a", {class: "button", href: pictureAddress({...recipe, format: "png", download: true})},
       `Download ${model.width} × ${model.height}`)];
-  if (recipe.mixed === undefined) {
+  if (recipe.mixed === undefined && !recipe.changes?.length) {
     const query = new URLSearchParams({seed: recipe.seed, psi: recipe.psi});
     actions.push(h("a", {class: "button", href: `/?${query}`}, "On the wall"));
   }

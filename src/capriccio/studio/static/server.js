@@ -26,13 +26,15 @@ export async function ask(address, options = {}) {
 export const post = (address, body) =>
   ask(address, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
 
-export function pictureAddress({seed, mixed, layers, psi, cutoff, noise, class: label, scale, format, download}) {
+export function pictureAddress({seed, mixed, layers, changes, psi, cutoff, noise, class: label, scale, format, download}) {
   const query = new URLSearchParams({seed});
   const rest = {mixed, layers, psi, cutoff, noise: noise === "const" ? undefined : noise, class: label,
                 scale: scale > 1 ? scale : undefined, format, download};
   for (const [name, value] of Object.entries(rest)) {
     if (value !== undefined && value !== null && value !== "") query.set(name, value);
   }
+  for (const change of changes ?? []) query.append("set", change);
+  if (changes?.length) return `/api/v1/edit?${query}`;
   return `${mixed === undefined ? "/picture" : "/api/v1/mix"}?${query}`;
 }
 

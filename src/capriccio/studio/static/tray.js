@@ -13,7 +13,8 @@ function read() {
 }
 
 const same = (a, b) => a.seed === b.seed && a.psi === b.psi && a.mixed === b.mixed && a.layers === b.layers &&
-  (a.class ?? 0) === (b.class ?? 0) && (a.noise ?? "const") === (b.noise ?? "const") && a.cutoff === b.cutoff;
+  (a.class ?? 0) === (b.class ?? 0) && (a.noise ?? "const") === (b.noise ?? "const") && a.cutoff === b.cutoff &&
+  String(a.changes ?? "") === String(b.changes ?? "");
 
 export const pinned = () => [...pins];
 export const isPinned = recipe => pins.some(pin => same(pin, recipe));
