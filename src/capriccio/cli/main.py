@@ -47,6 +47,7 @@ COMMANDS = {
     "metrics compare": Command("capriccio.cli.metrics_compare", "two evaluations side by side, if measured alike"),
     "metrics memorisation": Command("capriccio.cli.metrics_memorisation", "does a network repeat training pictures?"),
     "export": Command("capriccio.cli.export", "a network as ONNX, as a torch.export package, or as a web page"),
+    "push": Command("capriccio.cli.push", "a network with its card to the Hugging Face hub"),
     "bench": Command("capriccio.cli.bench", "the speed of this machine, and its share of the possible"),
     "doctor": Command("capriccio.cli.doctor", "what is wrong with a run or this installation, and what to do"),
     "info": Command("capriccio.cli.info", "what a network file says about itself"),

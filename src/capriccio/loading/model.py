@@ -12,6 +12,7 @@ from torch import Tensor
 
 from capriccio.config import GeneratorConfig, ImageShape
 from capriccio.errors import ShapeError, SnapshotError, UsageError
+from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
 from capriccio.loading.bundled import bundled_names, bundled_path
 from capriccio.ops.truncation import truncate
 from capriccio.runtime import choose_device, choose_precision
@@ -27,8 +28,8 @@ def load(source: str | Path | None = None, *, device: str | torch.device = "auto
     """Load a model.
 
     Args:
-        source: a snapshot (.safetensors), a run folder (its newest snapshot), or the name of a bundled model; None =
-            the best bundled one.
+        source: a snapshot (.safetensors), a run folder (its newest snapshot), the name of a bundled model, or of one on
+            the hub, ``owner/name`` or ``owner/name@revision`` (extra ``hub``); None = the best bundled one.
         device: where it computes: auto, cpu, cuda, cuda:N, mps.
         precision: fp32 makes a seed the same picture in every batch; bf16 and fp16 are faster.
 
@@ -50,11 +51,16 @@ def find_snapshot(source: str | Path | None) -> Path:
     if path.is_dir():
         folder = path / "snapshots" if (path / "snapshots").is_dir() else path
         snapshots = sorted(folder.glob("snapshot-*.safetensors"))
+        if not snapshots and (folder / WEIGHTS_FILE).is_file():  # what `capriccio push --out` wrote
+            return folder / WEIGHTS_FILE
         if not snapshots:
             raise SnapshotError(f"'{path}' holds no snapshot yet; name a .safetensors file or another run folder.")
         return snapshots[-1]
     if not path.exists() and path.suffix == "" and path.parent == Path():
         return bundled_path(str(source))
+    if not path.exists() and not path.parent.is_dir() and is_hub_id(str(source)):
+        # Where the first word is a folder here, a path was mistyped, and nobody else need know of it.
+        return fetch_snapshot(str(source))
     return path
 
 
