@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from capriccio.cli.export import _parser
 from capriccio.config import ImageShape
+from capriccio.interop.export import TOLERANCE
 from capriccio.networks.generator import Generator
 from capriccio.presets import preset
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, save_snapshot
@@ -58,3 +60,26 @@ def test_a_model_that_does_not_exist_is_one_line(cli, tmp_path):
     code, _, error = cli("export", "-m", tmp_path / "no.safetensors", "--format", "torch", "--out", tmp_path / "x")
     assert (code, error.count("\n")) == (2, 1)
     assert "does not exist" in error
+
+
+def test_the_tolerance_in_the_help_is_that_of_the_code():
+    assert _parser().get_defaults().tolerance == TOLERANCE
+
+
+def test_a_page_on_a_machine_without_npm_says_what_to_do(model, cli, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, error = cli("export", "-m", model, "--format", "web", "--out", tmp_path / "page")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "npm pack onnxruntime-web@" in error
+    assert "--runtime" in error
+    code, _, error = cli("export", "-m", model, "--format", "web", "--out", tmp_path / "page", "--runtime", "none.tgz")
+    assert (code, error.count("\n")) == (2, 1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_target_that_cannot_be_written_is_one_line(model, cli, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, error = cli("export", "-m", model, "--format", "torch", "--out", tmp_path / "file" / "x.pt2")
+    assert (code, error.count("\n")) == (1, 1)
+    assert "cannot be written" in error
