@@ -122,7 +122,7 @@ def _parser() -> CommandParser:
         help="Of pictures without a seed: auto, fp32, bf16, fp16. Pictures of a seed are always painted in fp32.",
     )  # fmt: skip
     flag("--batch", type=int, default=16, help="Most pictures painted at once.")
-    flag("--queue", type=int, default=256, help="Most pictures that wait; more are refused with 429.")
+    flag("--queue", type=int, default=128, help="Most pictures that wait; more are refused with 429.")
     flag("--pool", type=int, default=64, help="Random pictures kept ready.")
     flag("--rate-limit", type=float, default=0.0, help="Requests a second of one client; 0 = any number.")
     flag("--access-log", action=YES_NO, default=True, help="Write a line for every answer to standard error.")

@@ -18,7 +18,7 @@ class StudioSettings:
     """Key that pictures and the API ask for; None = open."""
     rate_limit: float = 0.0
     """Requests a second that one client may make in the long run; 0 = as many as it likes."""
-    room: int = 256
+    room: int = 128
     """Pictures that may wait; more are refused with 429."""
     job_room: int = 8
     """Films and projections that may wait or run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import string
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -93,7 +94,7 @@ async def picture(query: Annotated[PictureQuery, Query()], request: Request, stu
         studio.worker.nudge()
     order = query.order(studio, request, seed)
     if file is None:
-        file = await studio.file(request, order, keep=False)
+        file = await studio.file(request, replace(order, fast=True), keep=False)
     look = order.recipe.look
     chosen = "" if look.class_index is None else f"&class={look.class_index}"
     permalink = f"/picture?seed={seed}&psi={look.truncation_psi:g}{chosen}"
