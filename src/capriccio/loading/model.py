@@ -12,11 +12,12 @@ from torch import Tensor
 
 from capriccio.config import GeneratorConfig, ImageShape
 from capriccio.errors import ShapeError, SnapshotError, UsageError
+from capriccio.interop.foreign import read_network
 from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
 from capriccio.loading.bundled import bundled_names, bundled_path
 from capriccio.ops.truncation import truncate
 from capriccio.runtime import choose_device, choose_precision
-from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, load_snapshot, model_hash
+from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
 
 NoiseMode = Literal["const", "none", "random"]
 
@@ -29,7 +30,8 @@ def load(source: str | Path | None = None, *, device: str | torch.device = "auto
 
     Args:
         source: a snapshot (.safetensors), a run folder (its newest snapshot), the name of a bundled model, or of one on
-            the hub, ``owner/name`` or ``owner/name@revision`` (extra ``hub``); None = the best bundled one.
+            the hub, ``owner/name`` or ``owner/name@revision`` (extra ``hub``); a network file of another program
+            (NVIDIA's pickles, rosinality's checkpoints; nothing in it is executed); None = the best bundled one.
         device: where it computes: auto, cpu, cuda, cuda:N, mps.
         precision: fp32 makes a seed the same picture in every batch; bf16 and fp16 are faster.
 
@@ -38,7 +40,7 @@ def load(source: str | Path | None = None, *, device: str | torch.device = "auto
     """
     chosen = choose_device(str(device))
     path = find_snapshot(source)
-    model = Model(load_snapshot(path, chosen), device=chosen)
+    model = Model(read_network(path, chosen), device=chosen)
     model.set_precision(choose_precision(precision, chosen).dtype)
     return model
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from capriccio.errors import RunError
+from capriccio.interop.foreign import read_network
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 from capriccio.snapshots.snapshot import Snapshot, load_snapshot
@@ -56,8 +57,7 @@ def init_from_snapshot(path: Path, state: TrainingState) -> list[str]:
 
     Returns: lines for the log: how many tensors were copied, which were adapted, which are fresh, which found no place.
     """
-    snapshot = load_snapshot(path)
-    return take_over(snapshot, state)
+    return take_over(read_network(path), state)
 
 
 def take_over(snapshot: Snapshot, state: TrainingState) -> list[str]:
