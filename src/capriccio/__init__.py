@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from capriccio.config import RunConfig
     from capriccio.data.building.build import build_dataset
+    from capriccio.detection.detect import detect
     from capriccio.errors import CapriccioError
     from capriccio.inversion.project import project
     from capriccio.latent.directions import edit, load_directions
@@ -27,6 +28,7 @@ _HOME = {
     "RunConfig": "capriccio.config",
     "build_dataset": "capriccio.data.building.build",
     "edit": "capriccio.latent.directions",
+    "detect": "capriccio.detection.detect",
     "evaluate": "capriccio.metrics.evaluation",
     "load": "capriccio.loading.model",
     "load_directions": "capriccio.latent.directions",
@@ -40,6 +42,7 @@ __all__ = [
     "Model",
     "RunConfig",
     "build_dataset",
+    "detect",
     "edit",
     "evaluate",
     "load",

@@ -1,0 +1,107 @@
+"""``capriccio calibrate --model M --data REALS``: measure how well known pictures are reconstructed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser
+from capriccio.cli.progress import shown_progress
+from capriccio.errors import UsageError
+
+if TYPE_CHECKING:
+    from capriccio.data.pictures import Pixels
+    from capriccio.loading.model import Model
+
+
+def run(argv: Sequence[str]) -> int:
+    """Project known pictures, keep how they score, and say how well the kinds are told apart."""
+    asked = _parser().read(argv)
+    from capriccio.data.cache import cache_folder
+    from capriccio.detection.calibrate import CalibrationRequest, calibrate, save_to_cache, write_calibrated
+    from capriccio.detection.scoring import auc
+    from capriccio.loading.model import find_snapshot, load
+
+    request = CalibrationRequest(num_made=asked.count, edits=asked.edits, batch=asked.batch)
+    if asked.reals < 0:
+        raise UsageError(f"--reals must be at least 0, got {asked.reals}.")
+    model = load(asked.model, device=asked.device)
+    reals = [] if asked.data is None else _photographs(model, asked.data, asked.reals, asked.unseen)
+    with shown_progress("calibrating") as progress:
+        calibration = calibrate(model, reals, request, progress)
+    if asked.out is None:
+        written = save_to_cache(model, calibration, cache_folder())
+    else:
+        written = Path(asked.out)
+        write_calibrated(find_snapshot(asked.model), written, calibration)
+    separation = auc(calibration.made, calibration.real) if len(calibration.real) else None
+    facts = {"file": str(written), "made": len(calibration.made), "real": len(calibration.real), "auc": separation}
+    if asked.json:
+        print(json.dumps(facts))
+        return 0
+    if separation is None:
+        print(f"Calibrated from {len(calibration.made)} pictures of the network alone: '{written}'. Without "
+              "photographs (--data) nothing can be called made, only not made or undecided.")  # fmt: skip
+    else:
+        print(f"Calibrated with {len(calibration.made)} made and {len(calibration.real)} photographs, edits included: "
+              f"'{written}'. Out of fold, AUC {separation:.3f}.")  # fmt: skip
+    return 0
+
+
+def _photographs(model: Model, data: str, count: int, all_unseen: bool) -> list[Pixels]:
+    """Return photographs the network never saw: the run's held-out ones, one half; the other is for final tables.
+
+    Raises: UsageError if the data has none and ``all_unseen`` does not promise that all are.
+    """
+    from capriccio.data.pictures import PictureError
+    from capriccio.detection.calibrate import calibration_half
+    from capriccio.detection.photographs import read_photographs
+
+    names: set[str] | None = None
+    if not all_unseen:
+        heldout = list(model.facts.data.get("heldout", []))
+        if not heldout:
+            raise UsageError(
+                "--data: the model does not say which pictures were held out of its training. If it never saw any of "
+                "these, add --unseen."
+            )
+        names = set(calibration_half(heldout)[0])
+    try:
+        pictures = read_photographs(data, model.shape, names, count)
+    except PictureError as error:
+        raise UsageError(f"--data {data}: {error}.") from error
+    if not pictures:
+        raise UsageError(f"--data {data}: holds none of the pictures that were held out of training; name the data set "
+                         "it was trained on, or photographs it never saw with --unseen.")  # fmt: skip
+    return [pixels for _, pixels in pictures]
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "calibrate",
+        "Measure how well known pictures are reconstructed, so that detect can give error rates.",
+        "[--model M] [--data REALS] [--out SNAP] [flags]",
+    )
+    parser.add_argument(
+        "-m", "--model", type=str | None, default=None,
+        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data", type=str | None, default=None,
+        help="Photographs: the data set of the run, of which half the held-out ones are taken, or others with "
+        "--unseen; null = calibrate from pictures of the network alone.",
+    )  # fmt: skip
+    parser.add_argument("--unseen", action=YES_NO, default=False, help="The network never saw any picture of --data.")
+    parser.add_argument(
+        "--out", type=str | None, default=None,
+        help="Snapshot to write, the model with its calibration; null = keep the calibration in the user's cache.",
+    )  # fmt: skip
+    parser.add_argument("--count", type=int, default=300, help="Pictures of the network.")
+    parser.add_argument("--reals", type=int, default=300, help="Most photographs.")
+    parser.add_argument("--edits", action=YES_NO, default=True, help="Project each a second time after a random edit.")
+    parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
+    parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
+    parser.add_argument("--json", action="store_true", help="Print facts as one JSON document.")
+    return parser

@@ -1,0 +1,135 @@
+"""``capriccio detect IMG... --model M``: did this network make these pictures?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from capriccio.cli.parser import DEVICE_HELP, CommandParser
+from capriccio.cli.progress import Progress, shown_progress
+from capriccio.errors import UsageError
+
+if TYPE_CHECKING:
+    from capriccio.detection.detector import Detector, Verdict
+    from capriccio.inversion.targets import Target
+    from capriccio.rendering.verdicts import Judged
+
+
+def run(argv: Sequence[str]) -> int:
+    """Judge the pictures for every model, print the verdicts, write the page."""
+    asked = _parser().read(argv)
+    if not asked.pictures:
+        raise UsageError("name at least one picture or a folder of them.")
+    if asked.batch < 1:
+        raise UsageError(f"--batch must be at least 1, got {asked.batch}.")
+    if asked.fdr is not None and not 0 < asked.fdr < 1:
+        raise UsageError(f"--fdr lies between 0 and 1, got {asked.fdr}.")
+    from capriccio.data.cache import cache_folder
+    from capriccio.detection.calibrate import stored_calibration
+    from capriccio.detection.detector import BASE_RATES, Detector, accused_at_fdr
+    from capriccio.inversion.targets import find_pictures, open_targets
+    from capriccio.loading.model import load
+    from capriccio.rendering.report import save_report
+    from capriccio.rendering.verdicts import IN_WORDS, verdict_report
+
+    paths = find_pictures(asked.pictures)
+    everything: list[Verdict] = []
+    reports: list[str] = []
+    for number, source in enumerate(asked.model or [None]):
+        model = load(source, device=asked.device)
+        detector = Detector(model, stored_calibration(model, cache_folder()), level=asked.level)
+        with shown_progress("judging") as progress:
+            judged = _judge(detector, list(open_targets(paths, model.shape)), asked.batch, progress)
+        if asked.fdr is not None:
+            accused = accused_at_fdr([j.verdict.p_not_made for j in judged], asked.fdr)
+            judged = [_with_fdr(j, made) for j, made in zip(judged, accused, strict=True)]
+        if asked.report is not None:
+            path = Path(asked.report)
+            path = path if number == 0 else path.with_stem(f"{path.stem}-{number + 1}")
+            title = f"Did {source or 'the bundled model'} make these pictures?"
+            save_report(path, verdict_report(judged, detector.calibration, title))
+            reports.append(str(path))
+        everything += [j.verdict for j in judged]
+    if asked.json:
+        print(json.dumps([v.to_dict() for v in everything], ensure_ascii=False, allow_nan=False))
+    else:
+        for v in everything:
+            numbers = "" if v.error else f"  score {v.score:+.2f}  p_made {v.p_made:.3f}  p_not_made {v.p_not_made:.3f}"
+            told = f" ({v.provenance})" if v.provenance else ""
+            print(f"{v.file}: {IN_WORDS[v.verdict]}{numbers}{told}{': ' + v.error if v.error else ''}")
+        print(BASE_RATES)
+        for report in reports:
+            print(f"With reconstructions: '{report}'.")
+    return int(asked.fail_on is not None and any(v.verdict == asked.fail_on for v in everything))
+
+
+def _judge(detector: Detector, targets: Sequence[Target], batch: int, progress: Progress) -> list[Judged]:
+    """Judge targets batch by batch; those that could not be read get the verdict "error"."""
+    from capriccio.detection.detector import Verdict
+    from capriccio.inversion.targets import to_images
+    from capriccio.rendering.verdicts import Judged
+
+    judged: dict[Path, Judged] = {}
+    readable = [t for t in targets if t.pixels is not None]
+    for target in targets:
+        if target.pixels is None:
+            model_hash = detector.model.model_hash
+            verdict = Verdict(file=str(target.path), verdict="error", model=model_hash, error=target.problem)
+            judged[target.path] = Judged(verdict=verdict)
+    for start in range(0, len(readable), batch):
+        part = readable[start : start + batch]
+        images = to_images([t.pixels for t in part if t.pixels is not None])
+        verdicts, projection = detector.detect(images, [str(t.path) for t in part])
+        for i, target in enumerate(part):
+            verdict = replace(verdicts[i], provenance=_provenance(target.path, detector.model.model_hash))
+            judged[target.path] = Judged(verdict=verdict, picture=images[i], reconstruction=projection.images[i])
+        progress(start + len(part), len(readable))
+    return [judged[t.path] for t in targets]
+
+
+def _provenance(path: Path, model_hash: str) -> str:
+    """Return what the file says about itself, in words; empty = nothing of ours."""
+    from capriccio.provenance import read_provenance
+
+    record = read_provenance(path)
+    if record is None:
+        return ""
+    whose = "this network" if record.model_hash == model_hash else f"another network, {record.model_hash}"
+    return f"its metadata says it was made by {whose}; metadata can be forged"
+
+
+def _with_fdr(judged: Judged, accused: bool) -> Judged:
+    """Let only those be called made whom the false discovery rate allows to accuse."""
+    verdict = judged.verdict
+    if verdict.verdict == "made" and not accused:
+        verdict = replace(verdict, verdict="undecided")
+    return replace(judged, verdict=verdict)
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        "detect",
+        "Tell whether pictures were made by a network, from how well it can reconstruct them, with error rates.",
+        "IMG... [--model M] [--json] [flags]",
+    )
+    parser.add_argument("pictures", type=str, nargs="*", help="Pictures, or folders of them.")
+    parser.add_argument(
+        "-m", "--model", type=str, action="append", default=None,
+        help="Calibrated snapshot, run folder or bundled model. Repeatable: which of them made it.",
+    )  # fmt: skip
+    parser.add_argument("--level", type=float, default=0.01, help="Share of photographs that may be called made.")
+    parser.add_argument(
+        "--fdr", type=float | None, default=None, help="For folders: share of the accused that may be innocent."
+    )
+    parser.add_argument("--report", type=str | None, default=None, help="HTML page with reconstructions.")
+    parser.add_argument(
+        "--fail-on", type=Literal["made", "not-made", "undecided", "out-of-domain", "error"] | None, default=None,
+        help="Exit with 1 if any picture gets this verdict; else the exit code says nothing about verdicts.",
+    )  # fmt: skip
+    parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
+    parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
+    parser.add_argument("--json", action="store_true", help="Print the verdicts as one JSON document.")
+    return parser

@@ -1,0 +1,1 @@
+"""Did this network make this picture? Reconstruction, calibrated error rates, verdicts."""

@@ -1,0 +1,163 @@
+"""Calibration of the detector: known pictures are projected, each once as it is and once after an edit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from capriccio.data.pictures import Pixels
+from capriccio.detection.detector import DETECTOR_SETTINGS, calibration_settings, evidence_of
+from capriccio.detection.edits import random_edit
+from capriccio.detection.scoring import Calibration, Numbers, calibrate_scores
+from capriccio.durable import replacing
+from capriccio.errors import SnapshotError, UsageError
+from capriccio.inversion.project import Projector, default_distance
+from capriccio.inversion.targets import to_images
+from capriccio.loading.model import Model
+from capriccio.ops.quantize import quantize
+from capriccio.snapshots.snapshot import load_snapshot, read_header, save_snapshot
+
+FIRST_SEED = 3_000_000_000
+"""Seeds of calibration pictures begin here, far from those people use."""
+
+PSIS = (1.0, 0.7)
+"""Truncations of calibration pictures, in turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRequest:
+    """How much work a calibration is."""
+
+    num_made: int = 300
+    """Pictures of the network."""
+    edits: bool = True
+    """Whether every picture is projected a second time after a random edit."""
+    batch: int = 16
+    """Pictures at once; no result depends on it."""
+    seed: int = 0
+    """Of the edits."""
+
+    def __post_init__(self) -> None:
+        if not 20 <= self.num_made <= 100_000 or self.batch < 1:
+            raise UsageError(f"--count lies in 20..100000 and --batch above 0, got {self.num_made} and {self.batch}.")
+
+
+def made_picture(model: Model, index: int) -> Pixels:
+    """Return calibration picture ``index`` as it would lie in a file, uint8 [C, H, W], painted with random noise."""
+    seed = FIRST_SEED + index
+    c = model.label(index % model.c_dim) if model.c_dim else None
+    ws = model.ws(seeds=[seed], c=c, truncation_psi=PSIS[index % len(PSIS)])
+    random = model.config.use_noise
+    images = model.images(ws, noise_mode="random" if random else "none", noise_seeds=[seed] if random else None)
+    pixels: Pixels = quantize(images)[0].cpu().numpy()
+    return pixels
+
+
+def calibrate(
+    model: Model,
+    reals: Sequence[Pixels],
+    request: CalibrationRequest | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Calibration:
+    """Project known pictures and learn how they score.
+
+    Args:
+        model: an unconditional network with its discriminator.
+        reals: photographs it never saw, uint8 [C, H, W]; empty = calibrate from made pictures alone.
+        request: how many.
+        progress: called with (done, total) pictures.
+
+    Raises: UsageError if there are too few; SnapshotError if the snapshot has no discriminator.
+    """
+    request = request or CalibrationRequest()
+    projector = Projector(model, DETECTOR_SETTINGS, distance=default_distance(model))
+    made = [made_picture(model, i) for i in range(request.num_made)]
+    rng = np.random.default_rng(request.seed)
+    pictures: list[Pixels] = []
+    groups: list[int] = []
+    kinds: list[int] = []
+    for kind, known in ((1, made), (0, list(reals))):
+        for number, pixels in enumerate(known):
+            versions = [pixels, _edited(pixels, rng)] if request.edits else [pixels]
+            pictures += versions
+            groups += [number] * len(versions)
+            kinds += [kind] * len(versions)
+    numbers = np.concatenate(list(_evidence(projector, pictures, request.batch, progress)))
+    is_made, group = np.asarray(kinds) == 1, np.asarray(groups, dtype=np.int64)
+    settings = calibration_settings(projector.distance.card.weights)
+    if not len(reals):
+        return calibrate_scores(numbers, None, group, None, settings)
+    return calibrate_scores(numbers[is_made], numbers[~is_made], group[is_made], group[~is_made], settings)
+
+
+def calibration_half(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part held-out pictures into those for calibration and those for the final table; always the same way."""
+    ordered = sorted(names)
+    return ordered[::2], ordered[1::2]
+
+
+def write_calibrated(source: Path, destination: Path, calibration: Calibration) -> None:
+    """Write a snapshot with its calibration; its tensors and so its model hash stay the same."""
+    snapshot = load_snapshot(source)
+    facts = replace(snapshot.facts, calibration=calibration.to_dict())
+    save_snapshot(destination, replace(snapshot, facts=facts), read_header(source)["dtype"])
+
+
+def stored_calibration(model: Model, cache: Path) -> Calibration:
+    """Return the calibration of a model: its own, or that of an earlier ``capriccio calibrate`` in the cache.
+
+    Raises: SnapshotError with the command that makes one.
+    """
+    if model.facts.calibration:
+        return Calibration.from_dict(model.facts.calibration)
+    path = cached_calibration(model, cache)
+    if not path.is_file():
+        raise SnapshotError(
+            "this model is not calibrated: nobody has measured how well its own pictures and photographs are "
+            "reconstructed. Run 'capriccio calibrate --model MODEL --data PHOTOGRAPHS' once."
+        )
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise SnapshotError(f"'{path}' is damaged; run 'capriccio calibrate' again.") from error
+    return Calibration.from_dict(values)
+
+
+def cached_calibration(model: Model, cache: Path) -> Path:
+    """Return where the calibration of a model lies in the cache."""
+    return cache / "calibrations" / f"{model.model_hash}.json"
+
+
+def save_to_cache(model: Model, calibration: Calibration, cache: Path) -> Path:
+    """Keep a calibration for a model whose file is left alone."""
+    path = cached_calibration(model, cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(json.dumps(calibration.to_dict()).encode())
+    return path
+
+
+def _evidence(
+    projector: Projector, pictures: Sequence[Pixels], batch: int, progress: Callable[[int, int], None] | None
+) -> Iterator[Numbers]:
+    for start in range(0, len(pictures), batch):
+        images: Tensor = to_images(pictures[start : start + batch])
+        yield evidence_of(projector, images, projector.project(images))
+        if progress is not None:
+            progress(min(start + batch, len(pictures)), len(pictures))
+
+
+def _edited(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """Return a picture after a random edit; other than grey, RGB and RGBA are left as they are."""
+    if pixels.shape[0] not in (1, 3, 4):
+        return pixels
+    image = Image.fromarray(pixels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    _, edited = random_edit(image, rng)
+    values = np.asarray(edited)
+    return np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1))

@@ -1,0 +1,150 @@
+"""Verdicts: made by this network, not made by it, undecided, or like nothing it was calibrated with.
+
+"Not made" is about this network alone: the picture may come from another one. A verdict is a statement about error
+rates, not a proof; :data:`BASE_RATES` goes with every report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from capriccio.detection.evidence import evidence
+from capriccio.detection.scoring import Calibration, Numbers
+from capriccio.errors import SnapshotError, UsageError
+from capriccio.inversion.problem import Step
+from capriccio.inversion.project import Projection, ProjectionSettings, Projector, default_distance
+from capriccio.loading.model import Model
+
+VerdictName = Literal["made", "not-made", "undecided", "out-of-domain", "error"]
+
+DETECTOR_SETTINGS = ProjectionSettings(optimize_noise=True)
+"""How the detector projects: noise maps are looked for too, since pictures may have been painted with any."""
+
+BASE_RATES = (
+    "At a level of 1 %, one in a hundred photographs is called made. Among pictures of which few were made by the "
+    "network, most that are accused are therefore innocent; \"not made\" says only that this network did not make it."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is said about one picture."""
+
+    file: str
+    """Its file, or whatever the caller calls it."""
+    verdict: VerdictName
+    """made, not-made, undecided, out-of-domain or error."""
+    distance: float = math.nan
+    """Distance of the reconstruction."""
+    score: float = math.nan
+    """Distance read in the light of complexity; higher = more likely made."""
+    p_made: float = math.nan
+    """Share of pictures of this network that score as low."""
+    p_not_made: float = math.nan
+    """Share of photographs that score as high; nan after a calibration without photographs."""
+    model: str = ""
+    """Hash of the network asked about."""
+    seconds: float = 0.0
+    """Time for it, its share of the batch."""
+    error: str = ""
+    """Why there is no verdict."""
+    provenance: str = ""
+    """What the file says about itself; it can be forged and is never trusted alone."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Return it as JSON values; numbers that are not known are null."""
+        values: dict[str, object] = {"file": self.file, "verdict": self.verdict}
+        for name in ("distance", "score", "p_made", "p_not_made"):
+            value = getattr(self, name)
+            values[name] = None if math.isnan(value) else value
+        values |= {"model": self.model, "seconds": round(self.seconds, 3)}
+        return values | {name: getattr(self, name) for name in ("error", "provenance") if getattr(self, name)}
+
+
+def decide(p_made: float, p_not_made: float, level: float) -> VerdictName:
+    """Return the verdict of two p-values at a level.
+
+    Without photographs to compare with (p_not_made is nan) only "not made" and "undecided" can be said.
+    """
+    if math.isnan(p_not_made):
+        return "not-made" if p_made <= level else "undecided"
+    like_made, like_real = p_made > level, p_not_made > level
+    if like_made:
+        return "undecided" if like_real else "made"
+    return "not-made" if like_real else "out-of-domain"
+
+
+def accused_at_fdr(p_not_made: Sequence[float], rate: float) -> list[bool]:
+    """Return which pictures may be accused so that at most ``rate`` of the accused are expected to be innocent.
+
+    Source: Benjamini and Hochberg 1995.
+    """
+    p = np.asarray(p_not_made, dtype=np.float64)
+    known = np.flatnonzero(~np.isnan(p))
+    ordered = known[np.argsort(p[known], kind="stable")]
+    fitting = np.flatnonzero(p[ordered] <= rate * np.arange(1, len(ordered) + 1) / max(len(p), 1))
+    accused = np.zeros(len(p), dtype=bool)
+    if len(fitting):
+        accused[ordered[: fitting[-1] + 1]] = True
+    return [bool(a) for a in accused]
+
+
+class Detector:
+    """Judges pictures for one calibrated model."""
+
+    def __init__(self, model: Model, calibration: Calibration, *, level: float = 0.01) -> None:
+        """Raises: UsageError if the level is no share; SnapshotError if the calibration is for another distance."""
+        if not 0 < level < 0.5:
+            raise UsageError(f"the level lies above 0 and below 0.5, got {level}.")
+        distance = default_distance(model)
+        if calibration.settings != calibration_settings(distance.card.weights):
+            raise SnapshotError("the calibration was made with another distance or other settings; "
+                                "run 'capriccio calibrate' again.")  # fmt: skip
+        self.model, self.calibration, self.level = model, calibration, level
+        self.projector = Projector(model, DETECTOR_SETTINGS, distance=distance)
+
+    def detect(
+        self, pictures: Tensor, files: Sequence[str], on_step: Callable[[Step], None] | None = None
+    ) -> tuple[list[Verdict], Projection]:
+        """Judge a batch of pictures [N, C, H, W] in −1…1; ``on_step`` may raise to cancel."""
+        projection = self.projector.project(pictures, on_step=on_step)
+        return self.judge(pictures, projection, files), projection
+
+    def judge(self, pictures: Tensor, projection: Projection, files: Sequence[str]) -> list[Verdict]:
+        """Return the verdicts of pictures that are projected already."""
+        numbers = evidence_of(self.projector, pictures, projection)
+        scores = self.calibration.scorer.scores(numbers)
+        made, not_made = self.calibration.p_made(scores), self.calibration.p_not_made(scores)
+        return [
+            Verdict(
+                file=files[i],
+                verdict=decide(float(made[i]), float(not_made[i]), self.level),
+                distance=float(projection.distances[i]),
+                score=float(scores[i]),
+                p_made=float(made[i]),
+                p_not_made=float(not_made[i]),
+                model=self.model.model_hash,
+                seconds=projection.seconds / len(files),
+            )
+            for i in range(len(files))
+        ]
+
+
+def evidence_of(projector: Projector, pictures: Tensor, projection: Projection) -> Numbers:
+    """Return the evidence of projected pictures, [N, F]."""
+    whitened = projector.statistics.to_v(projection.ws[:, 0].to(torch.float32))
+    numbers: Numbers = evidence(pictures, projection, whitened).numpy()
+    return numbers
+
+
+def calibration_settings(distance_hash: str) -> dict[str, object]:
+    """Return what has to be the same between calibration and verdict."""
+    s = DETECTOR_SETTINGS
+    return {"method": s.method, "space": s.space, "optimize_noise": s.optimize_noise, "distance": distance_hash}

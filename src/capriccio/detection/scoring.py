@@ -1,0 +1,225 @@
+"""From evidence to a score, and from a score to error rates that hold.
+
+The score is a regularised logistic regression of made against real over all evidence, so that distance is read in the
+light of complexity. Error rates are conformal: a picture's p-value among the made is the share of known made pictures
+that score as low. Scores of the known pictures are taken out of fold, by picture (a picture and its edit stay in one
+fold), so no picture is judged by a score that was fitted on it.
+
+Source: Vovk, Gammerman and Shafer 2005 (conformal prediction); Vovk 2015 (cross-conformal predictors).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capriccio.detection.evidence import FEATURES
+from capriccio.errors import SnapshotError, UsageError
+
+Numbers = NDArray[np.float64]
+
+NUM_FOLDS = 5
+PENALTY = 2.0
+"""Of squared coefficients of standardised evidence."""
+
+FEWEST = 20
+"""Known pictures of a class below which nothing is fitted."""
+
+CALIBRATION_VERSION = 1
+_NEWTON_STEPS = 50
+_ENOUGH = 1e-9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorer:
+    """Evidence to score: a linear function for each fold, averaged."""
+
+    mean: Numbers
+    """Of each number, [F]."""
+    spread: Numbers
+    """Of each number, [F]."""
+    weights: Numbers
+    """[folds, F + 1], the last one the constant."""
+
+    def scores(self, evidence: Numbers) -> Numbers:
+        """Return the score of each picture, [N]; higher = more likely made by the network."""
+        scores: Numbers = self._standardized(evidence) @ self.weights.mean(axis=0)
+        return scores
+
+    def fold_scores(self, evidence: Numbers, folds: NDArray[np.int64]) -> Numbers:
+        """Return the score of each known picture by the function that was fitted without it, [N]."""
+        scores = self._standardized(evidence) @ self.weights.T
+        return np.asarray(scores[np.arange(len(scores)), folds])
+
+    def _standardized(self, evidence: Numbers) -> Numbers:
+        return np.concatenate([(evidence - self.mean) / self.spread, np.ones((len(evidence), 1))], axis=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Everything a verdict needs to know about one network."""
+
+    scorer: Scorer
+    """Evidence to score."""
+    made: Numbers
+    """Scores of pictures the network is known to have made, sorted."""
+    real: Numbers
+    """Scores of photographs it never saw, sorted; empty = calibrated from made pictures alone."""
+    made_distances: Numbers
+    """Their raw distances, sorted, for the figure."""
+    real_distances: Numbers
+    """The same of photographs."""
+    settings: dict[str, Any]
+    """How pictures were projected: verdicts hold only for the same."""
+
+    def p_made(self, scores: Numbers) -> Numbers:
+        """Return the share of made pictures that score as low, conformal."""
+        return (np.searchsorted(self.made, scores, side="right") + 1) / (len(self.made) + 1)
+
+    def p_not_made(self, scores: Numbers) -> Numbers:
+        """Return the share of photographs that score as high, conformal; nan where there were no photographs."""
+        if not len(self.real):
+            return np.full(len(scores), np.nan)
+        above = len(self.real) - np.searchsorted(self.real, scores, side="left")
+        return (above + 1) / (len(self.real) + 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values, for the header of a snapshot."""
+        return {
+            "version": CALIBRATION_VERSION,
+            "features": list(FEATURES),
+            "mean": _rounded(self.scorer.mean),
+            "spread": _rounded(self.scorer.spread),
+            "weights": [_rounded(w) for w in self.scorer.weights],
+            "made": _rounded(self.made),
+            "real": _rounded(self.real),
+            "made_distances": _rounded(self.made_distances),
+            "real_distances": _rounded(self.real_distances),
+            "settings": self.settings,
+        }
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Calibration:
+        """Read what :meth:`to_dict` wrote. Raises: SnapshotError if it is damaged or by another version."""
+        try:
+            if values["version"] != CALIBRATION_VERSION or tuple(values["features"]) != FEATURES:
+                raise SnapshotError("the calibration is of another version; run 'capriccio calibrate' again.")
+            arrays = {
+                name: np.asarray(values[name], dtype=np.float64)
+                for name in ("mean", "spread", "weights", "made", "real", "made_distances", "real_distances")
+            }
+            width = len(FEATURES)
+            sound = (
+                arrays["mean"].shape == arrays["spread"].shape == (width,)
+                and arrays["weights"].ndim == 2
+                and arrays["weights"].shape[1] == width + 1
+                and arrays["made"].ndim == 1
+                and len(arrays["made"]) > 0
+                and all(np.isfinite(a).all() for a in arrays.values())
+            )
+            if not sound:
+                raise SnapshotError("the calibration is damaged; run 'capriccio calibrate' again.")
+            scorer = Scorer(mean=arrays.pop("mean"), spread=arrays.pop("spread"), weights=arrays.pop("weights"))
+            return Calibration(scorer=scorer, settings=dict(values["settings"]), **arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, SnapshotError):
+                raise
+            raise SnapshotError("the calibration is damaged; run 'capriccio calibrate' again.") from error
+
+
+def calibrate_scores(
+    made: Numbers, real: Numbers | None, made_groups: NDArray[np.int64], real_groups: NDArray[np.int64] | None,
+    settings: dict[str, Any],
+) -> Calibration:
+    """Fit the score on known pictures and keep how they score.
+
+    Args:
+        made: evidence of pictures made by the network, [N, F].
+        real: evidence of photographs it never saw, [M, F]; None = there are none.
+        made_groups: which picture each comes from, [N]: an edit is of the group of its original.
+        real_groups: the same, [M].
+        settings: how they were projected.
+
+    Raises: UsageError if there are too few.
+    """  # fmt: skip
+    if len(made) < FEWEST or (real is not None and len(real) < FEWEST):
+        raise UsageError(f"a calibration needs at least {FEWEST} pictures of each kind.")
+    if real is None or real_groups is None:
+        return _one_sided(made, made_groups, settings)
+    evidence = np.concatenate([made, real])
+    is_made = np.concatenate([np.ones(len(made)), np.zeros(len(real))])
+    folds = np.concatenate([made_groups, real_groups]) % NUM_FOLDS
+    mean, spread = evidence.mean(axis=0), np.maximum(evidence.std(axis=0), _ENOUGH)
+    standard = np.concatenate([(evidence - mean) / spread, np.ones((len(evidence), 1))], axis=1)
+    weights = np.stack([_logistic(standard[folds != k], is_made[folds != k]) for k in range(NUM_FOLDS)])
+    scorer = Scorer(mean=mean, spread=spread, weights=weights)
+    scores = scorer.fold_scores(evidence, folds.astype(np.int64))
+    return Calibration(
+        scorer=scorer,
+        made=np.sort(scores[: len(made)]),
+        real=np.sort(scores[len(made) :]),
+        made_distances=np.sort(np.exp(made[:, 0])),
+        real_distances=np.sort(np.exp(real[:, 0])),
+        settings=settings,
+    )
+
+
+def _one_sided(made: Numbers, groups: NDArray[np.int64], settings: dict[str, Any]) -> Calibration:
+    """Score by how much nearer than expected a picture of such complexity is: a regression among the made alone."""
+    mean, spread = made.mean(axis=0), np.maximum(made.std(axis=0), _ENOUGH)
+    standard = np.concatenate([(made - mean) / spread, np.ones((len(made), 1))], axis=1)
+    complexity = [i for i, name in enumerate(FEATURES) if name.startswith("log_variance") or name == "log_detail"]
+    columns = [*complexity, len(FEATURES)]
+    folds = groups % NUM_FOLDS
+    rows = []
+    for k in range(NUM_FOLDS):
+        chosen = standard[folds != k]
+        part = chosen[:, columns]
+        found = np.linalg.solve(part.T @ part + PENALTY * np.eye(len(columns)), part.T @ chosen[:, 0])
+        row = np.zeros(len(FEATURES) + 1)
+        row[columns] = found
+        row[0] -= 1
+        rows.append(row)
+    scorer = Scorer(mean=mean, spread=spread, weights=np.stack(rows))
+    scores = scorer.fold_scores(made, folds.astype(np.int64))
+    return Calibration(
+        scorer=scorer,
+        made=np.sort(scores),
+        real=np.zeros(0),
+        made_distances=np.sort(np.exp(made[:, 0])),
+        real_distances=np.zeros(0),
+        settings=settings,
+    )
+
+
+def _logistic(standard: Numbers, is_made: Numbers) -> Numbers:
+    """Return coefficients of a logistic regression with squared penalty, by Newton steps; classes weigh the same."""
+    made_share = is_made.mean()
+    importance = np.where(is_made > 0, 0.5 / made_share, 0.5 / (1 - made_share))
+    weights = np.zeros(standard.shape[1])
+    penalty = np.full(len(weights), PENALTY)
+    penalty[-1] = _ENOUGH
+    for _ in range(_NEWTON_STEPS):
+        p = 1 / (1 + np.exp(-np.clip(standard @ weights, -50, 50)))
+        gradient = standard.T @ (importance * (p - is_made)) + penalty * weights
+        curvature = (standard * (importance * p * (1 - p))[:, None]).T @ standard + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        weights -= step
+        if np.abs(step).max() < _ENOUGH:
+            break
+    return weights
+
+
+def _rounded(values: Numbers) -> list[float]:
+    return [float(f"{v:.6g}") for v in values]
+
+
+def auc(made: Numbers, real: Numbers) -> float:
+    """Return how often a made picture scores above a real one, ties counting half."""
+    ordered = np.sort(real)
+    below = np.searchsorted(ordered, made, side="left")
+    up_to = np.searchsorted(ordered, made, side="right")
+    return float((below + up_to).mean() / 2 / len(real))

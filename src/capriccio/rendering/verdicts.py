@@ -1,0 +1,107 @@
+"""Verdicts on one page: pictures beside their reconstructions, where their scores lie, and what that does not prove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from capriccio.detection.detector import BASE_RATES, Verdict
+from capriccio.detection.scoring import Calibration, Numbers
+from capriccio.rendering.curves import Curve, Plot
+from capriccio.rendering.grids import to_picture, to_uint8
+from capriccio.rendering.report import DataTable, Figure, Figures, Report, Section
+
+NUM_BINS = 24
+MOST_SHOWN = 200
+"""Pictures shown on a page; the table has all."""
+
+IN_WORDS = {
+    "made": "made by this network",
+    "not-made": "not made by this network",
+    "undecided": "undecided: it scores like both",
+    "out-of-domain": "out of domain: it scores like neither",
+    "error": "could not be judged",
+}
+_DIFFERENCE_GAIN = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A verdict with what can be shown of it."""
+
+    verdict: Verdict
+    """The verdict."""
+    picture: Tensor | None = None
+    """The picture, −1…1, [C, H, W]; None = it could not be read."""
+    reconstruction: Tensor | None = None
+    """Its reconstruction, [C, H, W]."""
+
+
+def score_histogram(calibration: Calibration, scores: Sequence[float] = ()) -> Plot:
+    """Return how known pictures score, as the paper's figure does for distances, and where ``scores`` lie."""
+    parts = [calibration.made, calibration.real, np.asarray(scores, dtype=np.float64)]
+    everything = np.concatenate(parts)
+    edges = np.linspace(everything.min(), everything.max(), NUM_BINS + 1)
+    curves = [Curve(name="made by the network", points=_shares(calibration.made, edges))]
+    if len(calibration.real):
+        curves.append(Curve(name="photographs", points=_shares(calibration.real, edges)))
+    if len(scores):
+        curves.append(Curve(name="these pictures", points=_shares(np.asarray(scores), edges)))
+    return Plot(curves=curves, x_label="score (higher = more likely made)", y_label="share of pictures")
+
+
+def verdict_report(judged: Sequence[Judged], calibration: Calibration, title: str) -> Report:
+    """Return the page."""
+    known = [j.verdict.score for j in judged if j.verdict.verdict != "error"]
+    rows = [
+        [j.verdict.file, IN_WORDS[j.verdict.verdict], *(_number(getattr(j.verdict, n)) for n in _COLUMNS),
+         j.verdict.provenance or j.verdict.error]
+        for j in judged
+    ]  # fmt: skip
+    table = DataTable(header=["file", "verdict", *_COLUMNS, "remarks"], rows=rows, caption="All pictures")
+    shown = [j for j in judged if j.picture is not None and j.reconstruction is not None][:MOST_SHOWN]
+    pictures = [
+        Figures(
+            figures=[
+                Figure(image=_painted(j.picture), caption=f"{j.verdict.file}: {IN_WORDS[j.verdict.verdict]}"),
+                Figure(image=_painted(j.reconstruction), caption="what the network can paint of it"),
+                Figure(image=_difference(j.picture, j.reconstruction), caption="difference, four times enlarged"),
+            ]
+        )
+        for j in shown
+        if j.picture is not None and j.reconstruction is not None
+    ]
+    return Report(
+        title=title,
+        sections=[
+            Section(heading="Verdicts", blocks=[BASE_RATES, table]),
+            Section(heading="Scores", blocks=[score_histogram(calibration, known)]),
+            Section(heading="Reconstructions", blocks=list(pictures)),
+        ],
+    )
+
+
+_COLUMNS = ("distance", "score", "p_made", "p_not_made")
+
+
+def _shares(values: Numbers, edges: Numbers) -> list[tuple[float, float]]:
+    counts, _ = np.histogram(values, edges)
+    centres = (edges[:-1] + edges[1:]) / 2
+    return [(float(x), float(n) / max(len(values), 1)) for x, n in zip(centres, counts, strict=True)]
+
+
+def _painted(image: Tensor) -> Image.Image:
+    return to_picture(to_uint8(image[None])[0])
+
+
+def _difference(picture: Tensor, reconstruction: Tensor) -> Image.Image:
+    """Return |difference| as a picture: black = the same."""
+    return _painted((picture.cpu() - reconstruction.cpu()).abs() * _DIFFERENCE_GAIN - 1)
+
+
+def _number(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3g}"

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import capriccio
+from capriccio.cli.main import main
+from capriccio.detection.calibrate import calibration_half, made_picture
+from capriccio.detection.detector import accused_at_fdr, decide
+from capriccio.detection.edits import EDITS, random_edit
+from capriccio.detection.evidence import FEATURES
+from capriccio.detection.scoring import Calibration, auc, calibrate_scores
+from capriccio.errors import SnapshotError, UsageError
+from capriccio.loading.model import Model, load
+from capriccio.snapshots.snapshot import save_snapshot
+from tests.loading.test_model import snapshot
+
+
+def known(count: int, shift: float, seed: int) -> np.ndarray:
+    """Evidence whose first number is the distance, growing with complexity in all classes."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.normal(size=(count, len(FEATURES)))
+    detail = FEATURES.index("log_detail")
+    numbers[:, 0] = 3 * numbers[:, detail] + shift + 0.3 * rng.normal(size=count)
+    return numbers
+
+
+def fitted(count=200, shift=1.5) -> Calibration:
+    groups = np.arange(count)
+    return calibrate_scores(known(count, 0, 1), known(count, shift, 2), groups, groups, {"any": 1})
+
+
+def test_complexity_is_taken_out_of_the_distance():
+    calibration = fitted()
+    made, real = known(500, 0, 3), known(500, 1.5, 4)
+    raw = auc(-made[:, 0], -real[:, 0])
+    corrected = auc(calibration.scorer.scores(made), calibration.scorer.scores(real))
+    assert raw < 0.75
+    assert corrected > 0.98
+
+
+@pytest.mark.parametrize("level", [0.01, 0.05, 0.2])
+def test_error_rates_hold_on_pictures_that_were_not_used(level):
+    calibration = fitted(400)
+    real = calibration.p_not_made(calibration.scorer.scores(known(4000, 1.5, 5)))
+    made = calibration.p_made(calibration.scorer.scores(known(4000, 0, 6)))
+    for p in (real, made):
+        assert abs(float((p <= level).mean()) - level) < 0.4 * level + 0.01
+
+
+def test_without_photographs_made_pictures_are_still_judged_for_their_complexity():
+    calibration = calibrate_scores(known(200, 0, 1), None, np.arange(200), None, {})
+    far = calibration.p_made(calibration.scorer.scores(known(300, 3.0, 7)))
+    near = calibration.p_made(calibration.scorer.scores(known(300, 0, 8)))
+    assert float((far <= 0.01).mean()) > 0.9
+    assert float((near <= 0.01).mean()) < 0.05
+    assert np.isnan(calibration.p_not_made(np.zeros(1))).all()
+
+
+def test_a_calibration_survives_being_stored():
+    calibration = fitted()
+    again = Calibration.from_dict(json.loads(json.dumps(calibration.to_dict())))
+    evidence = known(50, 1, 9)
+    np.testing.assert_allclose(again.scorer.scores(evidence), calibration.scorer.scores(evidence), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "spoil", [{"version": 99}, {"made": []}, {"weights": [[1.0]]}, {"mean": None}, {"made": [math.nan]}]
+)
+def test_a_spoilt_calibration_is_told(spoil):
+    with pytest.raises(SnapshotError, match="capriccio calibrate"):
+        Calibration.from_dict(fitted().to_dict() | spoil)
+
+
+@pytest.mark.parametrize(
+    ("p_made", "p_not_made", "verdict"),
+    [(0.5, 0.005, "made"), (0.005, 0.5, "not-made"), (0.5, 0.5, "undecided"), (0.005, 0.005, "out-of-domain"),
+     (0.5, math.nan, "undecided"), (0.005, math.nan, "not-made")],
+)  # fmt: skip
+def test_verdicts_of_p_values(p_made, p_not_made, verdict):
+    assert decide(p_made, p_not_made, 0.01) == verdict
+
+
+def test_the_share_of_false_accusations_is_held_in_a_folder_of_thousands():
+    rng = np.random.default_rng(0)
+    innocent, guilty = rng.random(3000), rng.random(300) * 1e-3
+    accused = np.array(accused_at_fdr([*innocent, *guilty], 0.1))
+    assert accused[3000:].mean() > 0.9
+    assert accused[:3000].sum() / accused.sum() < 0.15
+    assert accused_at_fdr([math.nan, 0.9], 0.1) == [False, False]
+
+
+def test_auc_counts_ties_half():
+    assert auc(np.array([1.0, 2.0]), np.array([1.0, 0.0])) == pytest.approx(0.875)
+
+
+def test_held_out_pictures_are_parted_without_overlap():
+    first, second = calibration_half([f"img{i}.jpg" for i in range(11)])
+    assert not set(first) & set(second)
+    assert len(first) + len(second) == 11
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("name", list(EDITS))
+def test_edits_change_a_picture_and_keep_its_shape(name, mode):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (32, 48, 4), dtype=np.uint8)
+    picture = Image.fromarray(noise, "RGBA").convert(mode)
+    edited = EDITS[name](picture, rng)
+    assert (edited.size, edited.mode) == (picture.size, picture.mode)
+    assert edited.tobytes() != picture.tobytes()
+    assert random_edit(picture, np.random.default_rng(3))[0] == random_edit(picture, np.random.default_rng(3))[0]
+
+
+@pytest.fixture
+def files(tmp_path):
+    save_snapshot(tmp_path / "m.safetensors", snapshot())
+    model = Model(snapshot())
+    rng = np.random.default_rng(0)
+    for folder, count in (("reals", 24), ("ask", 3)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            noise = rng.integers(0, 255, (*model.size, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / folder / f"real{i:02d}.png")
+    for i in range(3):
+        pixels = made_picture(model, 500 + i).transpose(1, 2, 0)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / "ask" / f"made{i}.png")
+    (tmp_path / "ask" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    return tmp_path
+
+
+@pytest.mark.timeout(300)
+def test_calibrate_then_detect_from_the_command_line(files, capsys):
+    calibrated = files / "calibrated.safetensors"
+    assert main(["calibrate", "-m", str(files / "m.safetensors"), "--data", str(files / "reals"), "--unseen",
+                 "--count", "24", "--no-edits", "--out", str(calibrated), "--json"]) == 0  # fmt: skip
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["made"], facts["real"]) == (24, 24)
+    assert facts["auc"] > 0.9
+    assert load(calibrated).model_hash == load(files / "m.safetensors").model_hash
+
+    report = files / "report.html"
+    asked = ["detect", str(files / "ask"), "-m", str(calibrated), "--level", "0.1", "--json", "--report", str(report)]
+    assert main(asked) == 0
+    verdicts = {v["file"].rsplit("/", 1)[1]: v for v in json.loads(capsys.readouterr().out)}
+    assert verdicts["broken.jpg"]["verdict"] == "error"
+    made = [v["score"] for name, v in verdicts.items() if name.startswith("made")]
+    real = [v["score"] for name, v in verdicts.items() if name.startswith("real")]
+    assert min(made) > max(real)
+    again = {v.file.rsplit("/", 1)[1]: v for v in capriccio.detect(load(calibrated), [files / "ask"], level=0.1)}
+    assert {name: v.verdict for name, v in again.items()} == {name: v["verdict"] for name, v in verdicts.items()}
+    assert "not made by this network" in report.read_text()
+    assert main([*asked, "--fail-on", "error"]) == 1
+
+
+def test_a_model_without_calibration_says_which_command_makes_one(files, capsys, monkeypatch):
+    monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))
+    assert main(["detect", str(files / "ask"), "-m", str(files / "m.safetensors")]) == 2
+    assert "capriccio calibrate" in capsys.readouterr().err
+
+
+def test_a_calibration_from_the_cache_is_found(files, capsys, monkeypatch):
+    monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))
+    assert main(["calibrate", "-m", str(files / "m.safetensors"), "--count", "20", "--no-edits"]) == 0
+    assert main(["detect", str(files / "ask" / "made0.png"), "-m", str(files / "m.safetensors"), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index("[{") :])[0]["p_not_made"] is None
+
+
+def test_photographs_that_may_have_been_trained_on_are_refused(files, capsys):
+    assert main(["calibrate", "-m", str(files / "m.safetensors"), "--data", str(files / "reals")]) == 2
+    assert "--unseen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--level", "0.7"], ["--fdr", "2"], ["--batch", "0"]])
+def test_flags_that_make_no_sense_are_refused(flags, files):
+    assert main(["detect", str(files / "ask"), "-m", str(files / "m.safetensors"), *flags]) == 2
+
+
+def test_too_few_known_pictures_are_refused():
+    with pytest.raises(UsageError, match="at least"):
+        calibrate_scores(known(5, 0, 1), None, np.arange(5), None, {})
