@@ -89,15 +89,11 @@ class Painted:
     provenance: Provenance
 
     def encode(self) -> bytes:
-        """Return the file. WebP is lossless unless enlarged: small pictures cost little, and what is asked for twice
-        is the same.
-        """
+        """Return the file, in the quality of the command line's files."""
         image, scale = self.image, self.order.scale
         if scale > 1:
             image = image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
-        file_format = self.order.file_format
-        quality = 100 if file_format == "webp" and scale == 1 else 90
-        return encode_picture(image, file_format, self.provenance, quality=quality)
+        return encode_picture(image, self.order.file_format, self.provenance)
 
 
 class ModelPainter:
