@@ -84,10 +84,10 @@ def _directions(
     where = "all" if len(rows) == model.num_ws else describe_rows(rows, model.num_ws)
     label = "".join(letter if letter.isalnum() else "-" for letter in where)
     # In double precision on the processor: near eigenvalues would otherwise change places from machine to machine.
-    _, vectors = torch.linalg.eigh(matrix.double().cpu())
+    _, vectors = torch.linalg.eigh(matrix.cpu().double())
     found = vectors.flip(1).T[:count]
     found = found * found.gather(1, found.abs().argmax(dim=1, keepdim=True)).sign()
-    steps = (w.double().cpu() @ found.T).std(dim=0, correction=0)
+    steps = (w.cpu().double() @ found.T).std(dim=0, correction=0)
     return [
         Direction(name=f"{word}-{label}-{i}", vector=(vector * step).float(), rows=rows, unit=UNIT, source=source)
         for i, (vector, step) in enumerate(zip(found, steps, strict=True), 1)

@@ -87,7 +87,7 @@ def fit_directions(
     keys = [name.statistic for name in names.values()]
     w = sample_w(model, count)
     values = torch.cat(_measured(model, w, keys, batch, progress))
-    w, values = w.double().cpu(), values.double().cpu()
+    w, values = w.cpu().double(), values.cpu().double()
     spread = values.std(dim=0)
     for key, one in zip(keys, spread, strict=True):
         if not one > 1e-6:
@@ -154,7 +154,7 @@ def response(
             moved = move(ws, direction, sign)
             parts = [moved[start : start + batch] for start in range(0, count, batch)]
             ends.append(torch.cat([measure(model.images(part), statistics) for part in parts]))
-        lines.append((ends[0] - ends[1]).mean(dim=0).double().cpu() / (2 * strength) / spread)
+        lines.append((ends[0] - ends[1]).mean(dim=0).cpu().double() / (2 * strength) / spread)
     return torch.stack(lines)
 
 

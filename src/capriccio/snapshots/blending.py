@@ -115,7 +115,7 @@ def _weights(block: nn.Module) -> list[Tensor]:
     Biases all begin alike, at 0 or 1; a toRGB has three numbers a channel and turns most.
     """
     named = [(name, value) for name, value in block.named_parameters() if name.endswith("weight")]
-    return [value.detach().flatten().double().cpu() for name, value in named if name != "to_rgb.weight"]
+    return [value.detach().flatten().cpu().double() for name, value in named if name != "to_rgb.weight"]
 
 
 @torch.no_grad()
