@@ -22,11 +22,11 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.data.cache import cache_folder
     from capriccio.interop.export import export_torch
     from capriccio.interop.export_web import export_web
+    from capriccio.interop.foreign import read_network
     from capriccio.interop.onnx_file import export_onnx
     from capriccio.loading.model import find_snapshot
-    from capriccio.snapshots.snapshot import load_snapshot
 
-    snapshot = load_snapshot(find_snapshot(asked.model))
+    snapshot = read_network(find_snapshot(asked.model))
     how = {"noise": asked.noise, "cutoff": asked.cutoff, "tolerance": asked.tolerance}
     if asked.format == "onnx":
         report = export_onnx(snapshot, out, **how)

@@ -23,13 +23,13 @@ def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     if asked.to is None and asked.out is None:
         raise UsageError("--to OWNER/NAME says where on the hub, --out FOLDER only writes what would be pushed.")
+    from capriccio.interop.foreign import read_network
     from capriccio.interop.hub import check_repo, push_folder, write_hub_folder
     from capriccio.loading.model import Model, find_snapshot
-    from capriccio.snapshots.snapshot import load_snapshot
 
     if asked.to is not None:
         check_repo(asked.to)
-    snapshot = load_snapshot(find_snapshot(asked.model))
+    snapshot = read_network(find_snapshot(asked.model))
     if asked.slim:
         snapshot = dataclasses.replace(snapshot, discriminator=None)
     model = Model(snapshot)
