@@ -45,6 +45,8 @@ def kind_of(path: Path) -> FileKind:
     try:
         with open(path, "rb") as file:
             start = file.read(16)
+    except FileNotFoundError:
+        raise SnapshotError(f"'{path}' does not exist.") from None
     except OSError as error:
         raise SnapshotError(f"'{path}' cannot be read ({error.strerror}).") from error
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < 2**40:

@@ -98,6 +98,21 @@ def save_latents(path: str | Path, latents: Latents) -> Path:
     return path
 
 
+def save_projected_w(path: str | Path, latents: Latents) -> Path:
+    """Write NVIDIA's ``projected_w.npz``: one array ``w`` [N, num_ws, w_dim], which many programs read.
+
+    Names, noise maps and provenance have no place in it.
+
+    Raises: UsageError for an ending other than .npz; StorageError if the disk does not take it.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        raise UsageError(f"{path}: NVIDIA's file of latents ends in .npz.")
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, w=latents.ws.detach().to("cpu", torch.float32).numpy())
+    return path
+
+
 def load_latents(path: str | Path, *, num_ws: int | None = None, w_dim: int | None = None) -> Latents:
     """Read a latents file and check that it fits a network.
 

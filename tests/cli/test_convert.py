@@ -1,0 +1,269 @@
+"""``capriccio convert``: every way in, every way out, and every bad file, from the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import resource
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import capriccio
+from capriccio.config import DiscriminatorConfig, GeneratorConfig, ImageShape, MappingConfig
+from capriccio.interop.field_networks import field_tensors
+from capriccio.networks.discriminator import Discriminator
+from capriccio.networks.generator import Generator
+from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, save_snapshot
+from tests.interop.foreign_files import foreign_modules, nvidia_bytes, tensorflow_bytes, torch_bytes, written
+from tests.parity.golden import of_kind
+
+
+def ours(folder, **changes):
+    """A snapshot of ours, of the kind that rosinality's format can hold."""
+    torch.manual_seed(0)
+    shape = ImageShape(height=16, width=16)
+    config = GeneratorConfig(**{
+        "z_dim": 8, "w_dim": 8, "shape": shape, "channel_base": 128, "channel_max": 8,
+        "mapping": MappingConfig(num_layers=2), **changes,
+    })  # fmt: skip
+    g = Generator(config).eval()
+    with torch.no_grad():
+        for name, tensor in g.state_dict().items():
+            if name.endswith(("noise_strength", "w_avg")):
+                tensor.normal_()
+    d = Discriminator(DiscriminatorConfig(shape=config.shape, channel_base=128, channel_max=8)).eval()
+    path = folder / "ours.safetensors"
+    save_snapshot(path, Snapshot(generator=g, discriminator=d, facts=SnapshotFacts(nimg=5000)))
+    return path
+
+
+def nvidia(folder, name="network.pkl", **changes):
+    golden = of_kind("generator")[0]
+    return written(folder, name, nvidia_bytes(golden.under("param/G."), golden.config["G"], **changes))
+
+
+@pytest.mark.parametrize("kind", ["nvidia", "tensorflow", "rosinality"])
+def test_foreign_files_become_snapshots_with_the_same_pictures(kind, cli, tmp_path):
+    if kind == "nvidia":
+        source = nvidia(tmp_path, "misnamed.txt")
+    elif kind == "tensorflow":
+        source = written(tmp_path, "misnamed.txt", tensorflow_bytes(of_kind("tf_conversion")[0]))
+    else:
+        golden = of_kind("rosinality_conversion")[0]
+        content = {"g_ema": golden.under("ckpt/g_ema/"), "latent_avg": golden["ckpt/latent_avg"]}
+        source = written(tmp_path, "misnamed.txt", torch_bytes(content))
+    out = tmp_path / "ours.safetensors"
+    code, told, _ = cli("convert", source, out)
+    assert (code, "paint exactly" in told) == (0, True)
+    before, after = capriccio.load(source, device="cpu"), capriccio.load(out, device="cpu")
+    c = before.label(0) if before.c_dim else None
+    assert torch.equal(before.images(before.ws(seeds=[3], c=c)), after.images(after.ws(seeds=[3], c=c)))
+    assert after.card["converted_from"] == before.facts.software
+
+
+def test_half_precision_is_measured(cli, tmp_path):
+    source = ours(tmp_path)
+    code, told, _ = cli("convert", source, tmp_path / "half.safetensors", "--dtype", "float16", "--slim", "--json")
+    report = json.loads(told)
+    assert code == 0
+    assert 0 < report["difference"]["mean"] <= report["difference"]["largest"] < 8
+    assert not report["has_discriminator"]
+    before, after = (capriccio.load(p, device="cpu") for p in (source, tmp_path / "half.safetensors"))
+    seen = max(float((before.images(before.ws(seeds=[s])) - after.images(after.ws(seeds=[s]))).abs().max())
+               for s in range(8)) * 127.5  # fmt: skip
+    assert report["difference"]["largest"] == pytest.approx(seen, rel=1e-3)
+
+
+def test_a_snapshot_goes_to_rosinality_and_comes_back(cli, tmp_path):
+    source, there, back = ours(tmp_path), tmp_path / "there.pt", tmp_path / "back.safetensors"
+    code, told, _ = cli("convert", source, there, "--to", "rosinality")
+    assert (code, "set its table" in told) == (0, True)
+    content = torch.load(there, weights_only=True)
+    assert content["g_ema"]["convs.0.conv.blur.kernel"].sum() == pytest.approx(4)
+    assert cli("convert", there, back)[0] == 0
+    before, after = load_file(source), load_file(back)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_golden_checkpoints_survive_the_way_there_and_back(cli, tmp_path):
+    golden = of_kind("rosinality_conversion")[0]
+    wanted = {"g_ema": golden.under("ckpt/g_ema/"), "d": golden.under("ckpt/d/")}
+    source = written(tmp_path, "a.pt", torch_bytes({**wanted, "latent_avg": golden["ckpt/latent_avg"]}))
+    assert cli("convert", source, tmp_path / "a.safetensors")[0] == 0
+    assert cli("convert", tmp_path / "a.safetensors", tmp_path / "b.pt", "--to", "rosinality")[0] == 0
+    found = torch.load(tmp_path / "b.pt", weights_only=True)
+    for part, tensors in wanted.items():
+        assert found[part].keys() == tensors.keys()
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(found[part][name], tensor, msg=name)
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_tensors_go_out_under_nvidias_names(ending, cli, tmp_path):
+    golden = of_kind("generator")[0]
+    source, out = nvidia(tmp_path), tmp_path / f"state.{ending}"
+    assert cli("convert", source, out, "--to", "nvidia")[0] == 0
+    if ending == "pt":
+        found = torch.load(out, weights_only=True)["G_ema"]
+    else:
+        found = {name.removeprefix("G_ema."): tensor for name, tensor in load_file(out).items()}
+    wanted = golden.under("param/G.")
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.parametrize("golden", of_kind("discriminator"), ids=str)
+def test_the_names_of_discriminators_are_complete(golden):
+    from tests.parity.golden import discriminator_config
+
+    network = Discriminator(discriminator_config(golden.config["D"]))
+    wanted = golden.under("param/D.")
+    found = field_tensors(network)
+    assert {name: t.shape for name, t in found.items()} == {name: t.shape for name, t in wanted.items()}
+
+
+def test_what_has_no_place_in_a_format_is_refused_with_the_reasons(cli, tmp_path):
+    source = ours(tmp_path, z_dim=5)
+    code, _, told = cli("convert", source, tmp_path / "out.pt", "--to", "rosinality")
+    assert (code, "z has 5 numbers and w 8" in told, (tmp_path / "out.pt").exists()) == (2, True, False)
+
+
+def test_projected_w_goes_both_ways(cli, tmp_path):
+    ws = np.random.default_rng(0).normal(size=(2, 6, 8)).astype(np.float32)
+    np.savez(tmp_path / "projected_w.npz", w=ws)
+    assert cli("convert", tmp_path / "projected_w.npz", tmp_path / "mine.npz", "--to", "snapshot")[0] == 0
+    assert cli("convert", tmp_path / "mine.npz", tmp_path / "again.npz")[0] == 0
+    with np.load(tmp_path / "again.npz") as found:
+        assert list(found) == ["w"]
+        np.testing.assert_array_equal(found["w"], ws)
+
+
+def refused(cli, path, *words):
+    """Convert a bad file: one line, exit code 2, the reason, nothing written."""
+    code, out, err = cli("convert", path, path.parent / "out.safetensors")
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert str(path) in err
+    assert all(word in err for word in words), err
+    assert not (path.parent / "out.safetensors").exists()
+
+
+def test_a_pickle_that_would_run_code_is_refused_by_name_and_runs_nothing(cli, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/executed",)
+
+    refused(cli, written(tmp_path, "a.pkl", pickle.dumps({"G_ema": Evil()})), "system", "nothing of it was executed")
+    refused(cli, nvidia(tmp_path, extra_key=Evil()), "system")
+    refused(cli, written(tmp_path, "c.pt", torch_bytes({"g_ema": Evil()})), "system")
+    refused(cli, written(tmp_path, "d.pt", torch_bytes({"g_ema": Evil()}, legacy=True)), "system")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_files_of_something_else_are_refused(cli, tmp_path):
+    refused(cli, written(tmp_path, "a.pkl", pickle.dumps({"weights": [1, 2]})), "a dictionary with 'weights'")
+    refused(cli, written(tmp_path, "b.pkl", pickle.dumps([1, 2])), "a list")
+    refused(cli, written(tmp_path, "c.pt", torch_bytes({"state_dict": {"a": torch.ones(2)}})), "'state_dict'")
+    refused(cli, written(tmp_path, "d.pkl", b"<html>not found</html>"), "no network file")
+    refused(cli, written(tmp_path, "e.pkl", b""), "no network file")
+    refused(cli, tmp_path / "absent.pkl", "does not exist")
+
+
+def test_truncated_files_are_refused(cli, tmp_path):
+    golden = of_kind("rosinality_conversion")[0]
+    content = {"g_ema": golden.under("ckpt/g_ema/")}
+    for name, data in (
+        ("a.pkl", nvidia(tmp_path).read_bytes()),
+        ("b.pkl", tensorflow_bytes(of_kind("tf_conversion")[0])),
+        ("c.pt", torch_bytes(content)),
+        ("d.pt", torch_bytes(content, legacy=True)),
+    ):
+        refused(cli, written(tmp_path, name, data[: len(data) // 2]), "truncated")
+
+
+def test_recursive_pickles_are_refused(cli, tmp_path):
+    turning: dict = {}
+    turning["G_ema"] = turning
+    refused(cli, written(tmp_path, "a.pkl", pickle.dumps(turning)), "no network")
+    with foreign_modules() as foreign:
+        layer = foreign.Persistent("Generator", {"_parameters": {}, "_buffers": {}, "_modules": {}})
+        inner = {"made": True}
+        state = {"_parameters": {}, "_buffers": {}, "_modules": inner}
+        for _ in range(40):  # every layer twice in the next: 2⁴⁰ layers to whoever walks them
+            layer = foreign.Persistent("Generator", {"_modules": {"a": layer, "b": layer}})
+        state["_modules"] = {"mapping": layer}
+        data = pickle.dumps({"G_ema": foreign.Persistent("Generator", state)})
+    refused(cli, written(tmp_path, "b.pkl", data), "nested without end")
+    deep = b"\x80\x04" + b"]" + b"\x85" * 1_000_000 + b"."
+    refused(cli, written(tmp_path, "c.pkl", deep), "no network")
+    doubled = b"\x80\x04" + b")" + b"\x94h\x00\x86" * 5 + b"}\x93."
+    refused(cli, written(tmp_path, "d.pkl", doubled), "damaged")
+
+
+def test_two_gigabytes_of_zeros_cost_neither_memory_nor_time(cli, tmp_path):
+    paths = [tmp_path / name for name in ("a.pkl", "b.pkl", "c.pt", "d.pt")]
+    starts = [b"", b"\x80\x04", b"PK\x03\x04", torch_bytes({"g_ema": {}}, legacy=True)[:16]]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for path, start in zip(paths, starts, strict=True):
+        with open(path, "wb") as file:
+            file.write(start)
+            file.truncate(2 * 2**30)
+        refused(cli, path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
+
+
+def test_claims_larger_than_the_file_take_no_memory(cli, tmp_path):
+    big = (2**34).to_bytes(8, "little")
+    refused(cli, written(tmp_path, "a.pkl", b"\x80\x04\x8e" + big + b"."), "truncated")
+    refused(cli, written(tmp_path, "b.pkl", b"\x80\x04]r\xff\xff\xff\xff."), "holds a list")
+    file = io.BytesIO()
+    torch.save({"g_ema": {"input.input": torch.ones(1).expand(1, 2**16, 2**14, 1)}}, file)
+    refused(cli, written(tmp_path, "c.pt", file.getvalue()))
+
+
+def test_other_protocols_are_refused(cli, tmp_path):
+    refused(cli, written(tmp_path, "a.pkl", b"\x80\x09N."), "protocol 9")
+    refused(cli, written(tmp_path, "b.pkl", pickle.dumps({"a": 1}, protocol=0)), "no network file")
+
+
+def test_missing_and_extra_tensors_are_listed(cli, tmp_path):
+    golden = of_kind("generator")[0]
+    tensors = golden.under("param/G.")
+    tensors["synthesis.b8.conv0.surprise"] = torch.ones(3)
+    del tensors["synthesis.b8.conv1.bias"]
+    path = written(tmp_path, "a.pkl", nvidia_bytes(tensors, golden.config["G"]))
+    refused(cli, path, "synthesis.b8.conv1.bias", "is missing", "synthesis.b8.conv0.surprise [3] is not wanted")
+    ros = of_kind("rosinality_conversion")[0].under("ckpt/g_ema/")
+    ros["surprise"] = torch.ones(2)
+    del ros["conv1.noise.weight"]
+    path = written(tmp_path, "b.pt", torch_bytes({"g_ema": ros}))
+    refused(cli, path, "conv1.noise.weight is missing", "surprise is not wanted")
+
+
+def test_alias_free_and_xl_networks_are_named_and_refused(cli, tmp_path):
+    with foreign_modules() as foreign:
+        make = foreign.Persistent
+        layers = {"input": make("SynthesisInput", {}), "L0_36_512": make("SynthesisLayer", {})}
+        g = make("Generator", {"_modules": {"synthesis": make("SynthesisNetwork", {"_modules": layers})}})
+        xl = make("SuperresGenerator", {"_modules": {}})
+        stylegan3, stylegan_xl = (pickle.dumps({"G": x, "D": None, "G_ema": x}) for x in (g, xl))
+        timm = b"\x80\x04\x8c\x16ProjectedDiscriminatorcpg_modules.discriminator\nProjectedDiscriminator\n."
+    refused(cli, written(tmp_path, "a.pkl", stylegan3), "StyleGAN3", "configuration T or R")
+    refused(cli, written(tmp_path, "b.pkl", stylegan_xl), "StyleGAN-XL")
+    refused(cli, written(tmp_path, "c.pkl", timm), "pg_modules", "StyleGAN-XL")
+
+
+def test_destinations_are_checked_first(cli, tmp_path):
+    source = ours(tmp_path)
+    for words, told in (
+        ((source, tmp_path / "a.pt"), "--to rosinality or --to nvidia"),
+        ((source, tmp_path / "a.bin"), "ends in .safetensors"),
+        ((source, source), "the file that is read"),
+    ):
+        code, _, err = cli("convert", *words)
+        assert (code, told in err) == (2, True), err
