@@ -67,7 +67,7 @@ def test_every_command_has_help(name, capsys):
     ("argv", "told"),
     [
         (["generat"], "'generat' is not a command. Did you mean 'generate'? There are: "),
-        (["paint"], "'project' is not a command."),
+        (["xyzzyx"], "'xyzzyx' is not a command."),
         (["dataset", "buidl"], "'dataset buidl' is not a command. Did you mean 'dataset build'?"),
         (["--preset", "tiny", "train"], "the command comes first, then its flags, got '--preset'"),
     ],
