@@ -69,18 +69,22 @@ def foreign_modules() -> Iterator[types.SimpleNamespace]:
                 sys.modules[name] = old
 
 
-def _layers(make: Any, tensors: dict[str, Tensor], attributes: Any, path: str = "", name: str = "") -> Any:
+def _layers(
+    make: Any, tensors: dict[str, Tensor], attributes: Any, path: str = "", frozen: frozenset[str] = frozenset()
+) -> Any:
     """Build nested persistent objects out of dotted tensor names."""
     parameters, buffers, inner = OrderedDict(), OrderedDict(), {}
     for key, tensor in tensors.items():
         head, _, rest = key.partition(".")
         if rest:
             inner.setdefault(head, {})[rest] = tensor
-        elif head in ("w_avg", "noise_const", "resample_filter"):
+        elif head in ("w_avg", "noise_const", "resample_filter") or path + key in frozen:
             buffers[head] = tensor
         else:
             parameters[head] = torch.nn.Parameter(tensor)
-    modules = OrderedDict((key, _layers(make, part, attributes, f"{path}{key}.", key)) for key, part in inner.items())
+    modules = OrderedDict(
+        (key, _layers(make, part, attributes, f"{path}{key}.", frozen)) for key, part in inner.items()
+    )
     class_name, extra = attributes(path.removesuffix("."))
     if path.endswith("b4.") and "mbstd" in extra:
         modules["mbstd"] = make("MinibatchStdLayer", {"_parameters": {}, "_modules": {}, **extra.pop("mbstd")})
@@ -100,6 +104,7 @@ def nvidia_bytes(
     is_sg3: bool = False,
     augment_p: float | None = 0.25,
     extra_key: Any = None,
+    frozen: frozenset[str] = frozenset(),
 ) -> bytes:
     """A network pickle; tensors by the field's names, settings by the names of the golden files."""
 
@@ -144,7 +149,7 @@ def nvidia_bytes(
         content = {
             "training_set_kwargs": foreign.EasyDict(class_name="training.dataset.ImageFolderDataset", resolution=16),
             "G": generator,
-            "D": None if d is None else _layers(make, d, discriminator_attributes),
+            "D": None if d is None else _layers(make, d, discriminator_attributes, frozen=frozen),
             "G_ema": generator,
             "augment_pipe": pipe,
         }

@@ -39,13 +39,16 @@ def test_a_pickle_of_nvidias_programs_paints_what_they_painted(golden: Golden, p
 @torch.no_grad()
 def test_its_discriminator_judges_as_theirs(golden: Golden):
     g = of_kind("generator")[0]
+    tensors = golden.under("param/D.")
+    frozen = frozenset(tensors) - frozenset(golden.config["trainable"])
     content = read_pickle(memoryview(nvidia_bytes(
-        g.under("param/G."), g.config["G"], golden.under("param/D."), golden.config["D"]
+        g.under("param/G."), g.config["G"], tensors, golden.config["D"], frozen=frozen
     )))  # fmt: skip
     network = nvidia_pickle.read_discriminator(content["D"], 10**6)
     wanted = discriminator_config(golden.config["D"])
     assert network.config.mbstd_group_size == wanted.mbstd_group_size
     assert network.config.conv_clamp == wanted.conv_clamp
+    assert network.config.freeze_layers == wanted.freeze_layers
     close(network(golden["in/img"], golden.tensors.get("in/c")), golden["out/logits"])
 
 

@@ -9,11 +9,15 @@ import torch
 
 from capriccio.config import ImageShape, RunConfig
 from capriccio.errors import RunError
+from capriccio.interop.foreign import read_network
+from capriccio.networks.generator import Generator
 from capriccio.presets import for_transfer, preset
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, save_snapshot
 from capriccio.training.ema import ema_beta
 from capriccio.training.state import TrainingState, new_state
 from capriccio.training.transfer import continue_from_snapshot, init_from_snapshot, take_over
+from tests.interop.foreign_files import nvidia_bytes
+from tests.parity.golden import of_kind
 from tests.training.tiny import CPU, SHAPE, run_config
 
 
@@ -89,6 +93,19 @@ def test_another_number_of_channels_is_adapted(have, want):
         assert torch.equal(mine[:common], theirs[:common])
         for extra in mine[common:]:
             torch.testing.assert_close(extra, theirs.mean(dim=0))
+
+
+def test_a_network_of_another_program_is_a_start(tmp_path):
+    golden = next(g for g in of_kind("generator") if g.name == "g_skip_16_gray")
+    path = tmp_path / "network.pkl"
+    path.write_bytes(nvidia_bytes(golden.under("param/G."), golden.config["G"]))
+    theirs = read_network(path).generator
+    state = new_state(run_config(shape=theirs.config.shape), CPU)
+    state.generator = Generator(theirs.config)
+    state.generator_ema = Generator(theirs.config)
+    lines = init_from_snapshot(path, state)
+    assert lines[0] == f"init: generator: {len(theirs.state_dict())} tensors copied, 0 adapted, 0 fresh, 0 unused."
+    assert all(torch.equal(t, theirs.state_dict()[name]) for name, t in state.generator_ema.state_dict().items())
 
 
 def test_without_a_discriminator_ours_stays_fresh(tmp_path):
