@@ -14,6 +14,9 @@ from capriccio.inversion.project import ProjectionSettings, Projector, project
 from capriccio.inversion.w_statistics import w_statistics
 from capriccio.latent.files import load_latents
 from capriccio.loading.model import Model
+from capriccio.rendering.generate import GenerateRequest, generate
+from capriccio.rendering.grids import to_uint8
+from capriccio.rendering.sources import Look
 from capriccio.snapshots.snapshot import save_snapshot
 from tests.loading.test_model import snapshot
 
@@ -57,6 +60,20 @@ def test_pictures_of_the_network_are_found_nearly(model, pictures, settings):
     rows = found.ws - found.ws[:, :1]
     assert (rows.abs().max() > 0) == (settings.space == "w+")
     assert bool(found.noise) == settings.optimize_noise
+
+
+def test_a_projection_with_noise_maps_is_painted_again_as_it_was_found(model, pictures, tmp_path):
+    found = project(model, pictures, ProjectionSettings(num_steps=10, optimize_noise=True))
+    request = GenerateRequest(source=found.save(tmp_path / "found.npz"), look=Look())
+    painted = [to_uint8(dequantized(p.image)[None])[0] for p in generate(model, request)]
+    for image, again in zip(found.images, painted, strict=True):
+        assert np.abs(to_uint8(image[None])[0].astype(int) - again.astype(int)).max() <= 1
+    with pytest.raises(ShapeError, match="noise maps"):
+        model.images(found.ws, noise_maps={"b8.conv0": torch.zeros(3, 8, 8)})
+
+
+def dequantized(picture: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def test_the_official_method_comes_nearer_too(model, pictures):

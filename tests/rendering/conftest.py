@@ -37,7 +37,7 @@ class PaintedModel:
         ws[:, :truncation_cutoff] *= truncation_psi
         return ws
 
-    def images(self, ws, noise_mode="const", noise_seeds=None):
+    def images(self, ws, noise_mode="const", noise_seeds=None, noise_maps=None):
         if noise_mode == "random" and len(noise_seeds) != len(ws):
             raise UsageError("one noise seed per image")
         self.largest_batch = max(self.largest_batch, len(ws))

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from capriccio.errors import SnapshotError, UsageError
-from capriccio.interop.names import to_field_name
 from capriccio.inversion.fast import FastProjector, FastSettings
 from capriccio.inversion.official import OfficialProjector, OfficialSettings
 from capriccio.inversion.problem import Problem, Step
@@ -189,7 +188,7 @@ class RunningProjection:
         images = problem.paint(ws, noise).clamp(-1, 1)
         return Projection(
             ws=ws.detach().clone(),
-            noise={} if noise is None else dict(zip(noise_names(projector.model), _planes(noise), strict=True)),
+            noise={} if noise is None else dict(zip(projector.model.noise_names, _planes(noise), strict=True)),
             images=images,
             distances=problem.distances(problem.shown(images), problem.goal()),
             history=self._history,
@@ -249,12 +248,6 @@ def joined(parts: Sequence[Projection]) -> Projection:
         history=[torch.cat(step) for step in zip(*histories, strict=True)],
         seconds=sum(p.seconds for p in parts),
     )
-
-
-def noise_names(model: Model) -> list[str]:
-    """Return the names of the layers that take noise, from coarse to fine, as latents files write them."""
-    names = [name for name, _ in model.generator.synthesis.named_buffers() if name.endswith(".noise_const")]
-    return [to_field_name(name.removesuffix(".noise_const")) for name in names]
 
 
 def _planes(noise: Sequence[Tensor]) -> list[Tensor]:

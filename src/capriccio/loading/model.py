@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from capriccio.config import GeneratorConfig, ImageShape
 from capriccio.errors import ShapeError, SnapshotError, UsageError
 from capriccio.interop.foreign import read_network
 from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
+from capriccio.interop.names import to_field_name
 from capriccio.loading.bundled import bundled_names, bundled_path
 from capriccio.ops.truncation import truncate
 from capriccio.runtime import choose_device, choose_precision
@@ -209,7 +210,12 @@ class Model:
 
     @torch.no_grad()
     def images(
-        self, ws: Tensor, *, noise_mode: NoiseMode = "const", noise_seeds: Sequence[int] | None = None
+        self,
+        ws: Tensor,
+        *,
+        noise_mode: NoiseMode = "const",
+        noise_seeds: Sequence[int] | None = None,
+        noise_maps: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """Return images, float32 [N, C, H, W] in [−1, 1].
 
@@ -217,6 +223,8 @@ class Model:
             ws: latent rows [N, num_ws, w_dim].
             noise_mode: "const" = the stored maps, "none" = no noise, "random" = maps drawn from ``noise_seeds``.
             noise_seeds: one per image, drawn on the CPU so that every device shows the same; only with "random".
+            noise_maps: maps [N, H, W] by layer (see :attr:`noise_names`) in place of the stored ones; only with
+                "const". A projection finds them.
 
         Raises: ShapeError or UsageError for what does not fit this model.
         """
@@ -226,6 +234,8 @@ class Model:
         images: Tensor
         if noise_mode == "random":
             images = self.generator.synthesis(ws, self.noise(noise_seeds, len(ws)))
+        elif noise_mode == "const" and noise_maps:
+            images = self.generator.synthesis(ws, self._chosen_noise(noise_maps, len(ws)))
         elif noise_mode in ("const", "none"):
             if noise_seeds is not None:
                 raise UsageError(f"noise seeds have no effect with noise mode '{noise_mode}'; use 'random'.")
@@ -233,6 +243,22 @@ class Model:
         else:
             raise UsageError(f"noise mode '{noise_mode}' is none of const, none, random.")
         return images.clamp(-1, 1)
+
+    @property
+    def noise_names(self) -> list[str]:
+        """Names of the layers that take noise, from coarse to fine, as latents files write them."""
+        buffers = [name for name, _ in self.generator.synthesis.named_buffers() if name.endswith(".noise_const")]
+        return [to_field_name(name.removesuffix(".noise_const")) for name in buffers]
+
+    def _chosen_noise(self, maps: Mapping[str, Tensor], count: int) -> list[Tensor]:
+        """Return maps [count, 1, H, W] for each layer. Raises: ShapeError if they are not those of this network."""
+        shapes = dict(zip(self.noise_names, self.generator.synthesis.noise_shapes(), strict=True))
+        given = {name: tuple(values.shape) for name, values in maps.items()}
+        if given != {name: (count, *size) for name, size in shapes.items()}:
+            raise ShapeError(
+                f"noise maps of this model are {', '.join(f'{n} [{count}, {h}, {w}]' for n, (h, w) in shapes.items())}."
+            )
+        return [maps[name][:, None].to(self.device, torch.float32) for name in shapes]
 
     def noise(self, seeds: Sequence[int] | None, count: int) -> list[Tensor]:
         """Return noise maps [count, 1, H, W] for each layer, one seed per image.

@@ -76,6 +76,10 @@ class EditedLatents:
             ws = move(ws, one.direction, one.strength, one.layers)
         return ws
 
+    def noise_maps(self, start: int, stop: int) -> dict[str, Tensor]:
+        """Return the source's."""
+        return self.source.noise_maps(start, stop)
+
     def label(self, index: int) -> str:
         """Return the source's label."""
         return self.source.label(index)

@@ -104,7 +104,8 @@ def save_generated(
 def paint(model: Model, source: LatentSource, look: Look, start: int, stop: int) -> list[Image.Image]:
     """Return pictures ``start`` … ``stop`` − 1 of a source, painted in one batch."""
     seeds = [source.noise_seed(i) for i in range(start, stop)] if look.noise_mode == "random" else None
-    images = model.images(source.ws(start, stop), noise_mode=look.noise_mode, noise_seeds=seeds)
+    maps = source.noise_maps(start, stop) if look.noise_mode == "const" else None
+    images = model.images(source.ws(start, stop), noise_mode=look.noise_mode, noise_seeds=seeds, noise_maps=maps)
     return [to_picture(pixels) for pixels in to_uint8(images)]
 
 

@@ -57,6 +57,10 @@ class LatentSource(Protocol):
         """Return latents ``start`` … ``stop`` − 1, [stop − start, num_ws, w_dim]."""
         ...
 
+    def noise_maps(self, start: int, stop: int) -> dict[str, Tensor]:
+        """Return noise maps stored with these latents, [stop − start, H, W] by layer; none = the network's."""
+        ...
+
     def label(self, index: int) -> str:
         """Return what people call the latent: "seed 42", "beach.jpg"."""
         ...
@@ -98,6 +102,10 @@ class SeededLatents:
         )
         return ws
 
+    def noise_maps(self, start: int, stop: int) -> dict[str, Tensor]:
+        """Return nothing: seeds are painted with the network's own."""
+        return {}
+
     def label(self, index: int) -> str:
         """Return "seed 42"."""
         return f"seed {self.numbers[index]}"
@@ -133,6 +141,10 @@ class StoredLatents:
     def ws(self, start: int, stop: int) -> Tensor:
         """Return the stored rows on the model's device."""
         return self.latents.ws[start:stop].to(self.model.device)
+
+    def noise_maps(self, start: int, stop: int) -> dict[str, Tensor]:
+        """Return the stored maps."""
+        return {name: maps[start:stop] for name, maps in self.latents.noise.items()}
 
     def label(self, index: int) -> str:
         """Return the stored name, or the file's with the index."""
