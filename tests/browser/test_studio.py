@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-TABLES = ["generate", "mix", "edit", "walk", "runs", "runs/mine"]
+TABLES = ["generate", "mix", "edit", "walk", "detect", "runs", "runs/mine"]
 
 
 def loaded(page, locator, count=1):
@@ -79,6 +79,34 @@ def test_a_walk_is_previewed(page, server):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download walk.webp").click()
     assert download.value.suggested_filename == "walk.webp"
+
+
+def test_a_picture_is_reconstructed_and_judged(page, server):
+    import urllib.request
+
+    made = urllib.request.urlopen(f"{server.url}/picture?seed=5&format=png").read()
+    page.goto(f"{server.url}/studio#/detect")
+    page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": made})
+    loaded(page, ".trio img")
+    page.locator(".verdict").wait_for(timeout=120_000)
+    loaded(page, ".trio img", 3)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the report").click()
+    assert download.value.suggested_filename == "detection.json"
+
+
+def test_a_detection_is_cancelled_and_a_wrong_file_explained(page, server):
+    import urllib.request
+
+    page.forgiven.append("422")
+    made = urllib.request.urlopen(f"{server.url}/picture?seed=5&format=png").read()
+    page.goto(f"{server.url}/studio#/detect")
+    page.locator("#file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": made})
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    page.locator("#file").set_input_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"<html><p>no</html>"})
+    page.locator("main .error").wait_for()
+    assert "The picture" in page.locator("main .error").inner_text()
 
 
 def test_a_long_walk_is_cancelled(page, server):

@@ -75,6 +75,10 @@ def _models(asked: Any) -> tuple[Model, Model | None, str]:
     model = load(asked.model, device=asked.device)
     fastest = choose_precision(asked.precision, choose_device(asked.device))
     fast = None if fastest.dtype is None else load(asked.model, device=asked.device, precision=fastest.name)
+    if fast is not None and asked.precision == "auto":
+        from capriccio.studio.painting import faster
+
+        fast = faster(fast, model, asked.batch)
     name = bundled_names()[0] if asked.model is None else Path(asked.model).stem
     return model, fast, name
 

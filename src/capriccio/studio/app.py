@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
 
 from capriccio import __version__
-from capriccio.studio import api, description, problems, runs, site
+from capriccio.studio import api, description, judging, problems, runs, site
 from capriccio.studio.guard import Guard
 from capriccio.studio.problems import ProblemDocument
 from capriccio.studio.service import Studio
@@ -44,7 +44,7 @@ def create_app(model: Model, *, fast: Model | None = None, name: str = "model",
         title="Capriccio", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=life
     )
     app.state.studio = studio
-    for router in (site.router, api.router, runs.router, description.router):
+    for router in (site.router, api.router, runs.router, judging.router, description.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=site.STATIC), name="static")
     problems.install(app)

@@ -24,7 +24,7 @@ from capriccio.studio.settings import StudioSettings
 ACCESS = logging.getLogger("capriccio.access")
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 """Content security policy of every answer that brings no other."""

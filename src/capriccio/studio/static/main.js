@@ -1,5 +1,6 @@
 // The studio: tables in tabs, one tray for all of them, an address that holds the state.
 import {h, svg} from "./dom.js";
+import {detect} from "./detect.js";
 import {edit} from "./edit.js";
 import {generate} from "./generate.js";
 import {mix} from "./mix.js";
@@ -15,6 +16,7 @@ const TABLES = {
   mix: {name: "Mix", show: mix, sign: "M9 5a7 7 0 1 0 0 14A7 7 0 0 0 9 5zM15 5a7 7 0 1 1 0 14 7 7 0 0 1 0-14z"},
   edit: {name: "Edit", show: edit, sign: "M4 7h9M17 7h3M13 4v6M4 17h3M11 17h9M7 14v6"},
   walk: {name: "Walk", show: walk, sign: "M3 17c4-12 6 4 9-4s5-8 9-6M3 17h.01M21 7h.01"},
+  detect: {name: "Detect", show: detect, sign: "M10 4a6 6 0 1 0 0 12 6 6 0 0 0 0-12zM15 15l5 5"},
   runs: {name: "Runs", show: runs, sign: "M4 4v16h16M7 15l4-5 3 3 5-7"},
 };
 const table = document.getElementById("table");
@@ -49,7 +51,7 @@ function askForKey() {
   key.focus();
 }
 
-const KEYS = [["1 – 5", "the tables"], ["Tab, Enter", "go through and press"], ["Esc", "close"], ["?", "these keys"]];
+const KEYS = [["1 – 6", "the tables"], ["Tab, Enter", "go through and press"], ["Esc", "close"], ["?", "these keys"]];
 
 function showHelp() {
   const dialog = document.getElementById("help");

@@ -1,0 +1,69 @@
+"""Uploads: what is not a picture, or not one that can be used, is refused before it costs anything."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from capriccio.studio.judging import sentence
+
+
+def png(size):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+def bomb():
+    """A PNG that states 60,000 × 60,000 pixels and is a few hundred bytes long."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(b"\0" * 100_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("name", "data", "reason"), [
+    ("bomb.png", bomb(), "pixels than the limit"),
+    ("drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', "picture"),
+    ("page.jpg", b"<!doctype html><html><p>hello</p></html>", "picture"),
+    ("empty.png", b"", "picture"),
+    ("half.png", png((32, 32))[:200], "picture"),
+    ("tiny.png", png((2, 2)), "too small"),
+    ("../../etc/passwd", b"root:x:0:0", "picture"),
+    ("ribbon.png", png((16, 400)), "aspect"),
+])  # fmt: skip
+def test_what_cannot_be_judged_is_refused_with_a_reason(serve, name, data, reason):
+    client = serve()
+    answer = client.post("/api/v1/detections", files={"picture": (name, data, "image/png")})
+    assert answer.status_code == 422, answer.text
+    assert reason in answer.json()["detail"]
+    assert client.get("/picture?seed=1").status_code == 200
+
+
+def test_no_file_and_too_large_a_file(serve):
+    client = serve(max_upload_bytes=10_000)
+    assert client.post("/api/v1/detections", files={}).status_code == 422
+    large = client.post("/api/v1/detections", files={"picture": ("a.png", b"x" * 20_000, "image/png")})
+    assert large.status_code == 413
+
+
+def test_a_model_without_a_discriminator_says_so(serve):
+    client = serve()
+    job = client.post("/api/v1/detections", files={"picture": ("a.png", png((16, 16)), "image/png")}).json()
+    with client.stream("GET", f"/api/v1/jobs/{job['id']}/events") as events:
+        last = [line for line in events.iter_lines() if line.startswith("data:")][-1]
+    assert '"state": "failed"' in last
+    assert "discriminator" in last
+
+
+def test_verdicts_have_words():
+    assert sentence("made", 1 / 400).startswith("Made by this model. 1 in 400")
+    assert len({sentence(verdict, 0.5) for verdict in ("made", "not-made", "undecided", "out-of-domain")}) == 4
