@@ -66,6 +66,26 @@ def test_foreign_files_become_snapshots_with_the_same_pictures(kind, cli, tmp_pa
     assert after.card["converted_from"] == before.facts.software
 
 
+def test_info_tells_what_a_foreign_file_says(cli, tmp_path):
+    code, told, _ = cli("info", nvidia(tmp_path), "--json")
+    facts = json.loads(told)
+    golden = of_kind("generator")[0].config["G"]
+    assert (code, facts["generator"]["z_dim"], facts["augment_p"]) == (0, golden["z_dim"], 0.25)
+
+
+def test_training_starts_from_a_foreign_file(cli, archive, tmp_path):
+    source = written(tmp_path, "stranger", tensorflow_bytes(of_kind("tf_conversion")[0]))
+    code, _, err = cli("train", archive, "--out", tmp_path / "run", "--preset", "tiny", "--kimg", "0.032",
+                          "--init-from", source, "--device", "cpu")  # fmt: skip
+    assert code == 0, err
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "init: generator:" in log
+    assert "init: discriminator:" in log
+    code, _, err = cli("train", archive, "--out", tmp_path / "two", "--preset", "tiny", "--kimg", "0.032",
+                       "--init-from", written(tmp_path, "bad", b"nonsense"), "--device", "cpu")  # fmt: skip
+    assert (code, "no network file" in err) == (2, True)
+
+
 def test_half_precision_is_measured(cli, tmp_path):
     source = ours(tmp_path)
     code, told, _ = cli("convert", source, tmp_path / "half.safetensors", "--dtype", "float16", "--slim", "--json")

@@ -14,13 +14,15 @@ _LONGEST_LIST = 16
 
 
 def run(argv: Sequence[str]) -> int:
-    """Print the header of a snapshot."""
+    """Print the header of a snapshot, or the one that a network of another program would get."""
     asked = _parser().read(argv)
+    from capriccio.interop.foreign import kind_of, read_network
     from capriccio.loading.model import find_snapshot
-    from capriccio.snapshots.snapshot import read_header
+    from capriccio.snapshots.snapshot import header_of, read_header
 
     path = find_snapshot(asked.model if asked.model is not None else asked.MODEL)
-    header = {"file": str(path), **read_header(path)}
+    facts = read_header(path) if kind_of(path) in ("snapshot", "unknown") else header_of(read_network(path))
+    header = {"file": str(path), **facts}
     if asked.json:
         print(json.dumps(header, ensure_ascii=False))
     else:

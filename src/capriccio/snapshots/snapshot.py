@@ -75,14 +75,20 @@ def snapshot_bytes(snapshot: Snapshot, dtype: StoredDtype = "float32") -> bytes:
     discriminator = snapshot.discriminator
     if discriminator is not None:
         tensors |= _stored(discriminator, "discriminator.", _DTYPES[dtype])
-    header = {
+    header = header_of(snapshot, dtype)
+    return save(tensors, metadata={_KEY: json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True)})
+
+
+def header_of(snapshot: Snapshot, dtype: StoredDtype = "float32") -> dict[str, Any]:
+    """Return what the header of a snapshot's file says."""
+    discriminator = snapshot.discriminator
+    return {
         "format_version": FORMAT_VERSION,
         "generator": to_dict(snapshot.generator.config),
         "discriminator": None if discriminator is None else to_dict(discriminator.config),
         "dtype": dtype,
         **dataclasses.asdict(snapshot.facts),
     }
-    return save(tensors, metadata={_KEY: json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True)})
 
 
 def save_snapshot(path: Path, snapshot: Snapshot, dtype: StoredDtype = "float32") -> None:
