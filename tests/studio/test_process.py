@@ -1,0 +1,84 @@
+"""The server as a process: clients that misbehave, signals, and memory over tens of thousands of requests."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .process import Server
+
+LOAD_TOOL = Path(__file__).resolve().parents[2] / "scripts" / "load_test.py"
+SOAK_SECONDS, SOAK_REQUESTS = 150, 50_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    pytest.importorskip("uvicorn", reason="the extra 'web' is not installed")
+    started = Server(tmp_path_factory.mktemp("runs"))
+    yield started
+    if started.process.poll() is None:
+        started.stop()
+
+
+def load(server, address, **flags):
+    words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+    told = subprocess.run([sys.executable, LOAD_TOOL, server.url + address, *words], capture_output=True, check=True)
+    return json.loads(told.stdout)
+
+
+def resident(server):
+    page = urllib.request.urlopen(f"{server.url}/metrics").read().decode()
+    return int(re.search(r"^capriccio_resident_bytes (\d+)", page, re.MULTILINE)[1])
+
+
+@pytest.mark.slow
+def test_half_closed_and_broken_connections(server):
+    for sent in (b"", b"GET /pic", b"GET /picture HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+                 b"\x00\xff" * 50,
+                 b"POST /api/v1/detections HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n"
+                 b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"):  # fmt: skip
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+    assert urllib.request.urlopen(f"{server.url}/picture?seed=1").status == 200
+
+
+@pytest.mark.slow
+def test_five_hundred_clients_are_served_or_told(server):
+    told = load(server, "/picture", clients=500, seconds=5)
+    assert set(told["statuses"]) <= {"200", "429"}
+    assert told["statuses"]["200"] > 50
+    assert urllib.request.urlopen(f"{server.url}/readyz").status == 200
+
+
+@pytest.mark.slow
+def test_sigterm_finishes_what_runs(server):
+    answers = []
+    ask = threading.Thread(
+        target=lambda: answers.append(urllib.request.urlopen(f"{server.url}/picture?seed=77&scale=8").status)
+    )
+    events = socket.create_connection(("127.0.0.1", server.port))  # an idle connection must not hold it
+    ask.start()
+    ask.join(10)
+    assert server.stop(signal.SIGTERM) in (0, 143)
+    assert answers == [200]
+    events.close()
+    server.start()
+
+
+@pytest.mark.soak
+def test_memory_is_flat_over_fifty_thousand_requests(server):
+    load(server, "/picture", clients=32, seconds=20)
+    warm, requests = resident(server), 0
+    while requests < SOAK_REQUESTS:
+        requests += sum(load(server, "/picture", clients=32, seconds=SOAK_SECONDS)["statuses"].values())
+    assert resident(server) < warm + 32 * 2**20
