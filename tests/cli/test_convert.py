@@ -246,6 +246,25 @@ def test_claims_larger_than_the_file_take_no_memory(cli, tmp_path):
     refused(cli, written(tmp_path, "c.pt", file.getvalue()))
 
 
+def test_one_long_text_is_not_copied_a_million_times(cli, tmp_path):
+    text = b"X" + (2**20).to_bytes(4, "little") + b"a" * 2**20
+    calls = b"c_codecs\nencode\nh\x00\x85R" * 20_000
+    refused(cli, written(tmp_path, "a.pkl", b"\x80\x04" + text + b"\x94]" + calls + b"."), "far more than the file")
+
+
+def test_shared_layers_and_long_names_are_bounded(cli, tmp_path):
+    with foreign_modules() as foreign:
+        leaf = foreign.Persistent("Layer", {"_parameters": {}})
+        many = {str(i): leaf for i in range(5000)}
+        data = pickle.dumps({"G_ema": foreign.Persistent("Generator", {"_modules": many})})
+        nested: list = []
+        for _ in range(60):
+            nested = [nested, nested]
+        strange = pickle.dumps({"G_ema": foreign.Persistent(nested, {"_modules": {}})})
+    refused(cli, written(tmp_path, "a.pkl", data), "far too many parts")
+    refused(cli, written(tmp_path, "b.pkl", strange), "lacks the tensor")
+
+
 def test_other_protocols_are_refused(cli, tmp_path):
     refused(cli, written(tmp_path, "a.pkl", b"\x80\x09N."), "protocol 9")
     refused(cli, written(tmp_path, "b.pkl", pickle.dumps({"a": 1}, protocol=0)), "no network file")

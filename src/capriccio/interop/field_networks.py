@@ -6,6 +6,7 @@ Whatever program wrote a file, its tensors are first given the names of the Styl
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -49,7 +50,7 @@ def to_tensors(values: Mapping[str, Any], file_bytes: int) -> dict[str, Tensor]:
 
 def _numel(value: Any) -> int:
     if isinstance(value, TensorRecord):
-        return int(torch.Size(value.shape).numel())
+        return math.prod(value.shape)
     state = getattr(value, "state", None)
     data = state[-1] if isinstance(state, tuple) and state else b""
     return len(data) if isinstance(data, (bytes, memoryview, str)) else 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,7 +83,7 @@ def read_network(
     except ForbiddenGlobalError as error:
         raise ForbiddenGlobalError(error.name, str(path), _other_program(path)) from error
     except CapriccioError as error:
-        raise SnapshotError(f"'{path}': {error}") from error
+        raise SnapshotError(f"'{path}': {_one_line(error)}") from error
     snapshot.generator.to(device)
     if snapshot.discriminator is not None:
         snapshot.discriminator.to(device)
@@ -104,8 +106,11 @@ def _read(path: Path, kind: FileKind, which: WhichGenerator) -> Snapshot:
     content = read(data)
     try:
         return _built(content, size, which)
-    except (RecursionError, OverflowError) as error:
-        raise SnapshotError("it is damaged: its contents refer to each other without end.") from error
+    except CapriccioError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
+        # Attributes of a damaged file can be anything; what is not checked by name fails here, not in the user's face.
+        raise SnapshotError(f"it is damaged: its settings make no sense ({type(error).__name__}).") from error
 
 
 def _built(content: Any, size: int, which: WhichGenerator) -> Snapshot:
@@ -158,9 +163,17 @@ def _found(content: Any) -> _Found:
         return _Found(
             "rosinality", {"G_ema": content.get("g_ema"), "G": content.get("g")}, content.get("d"), strength, {}
         )
-    keys = ", ".join(repr(key) for key in content if isinstance(key, str))[:120] if isinstance(content, dict) else ""
-    holds = f"a dictionary with {keys or 'nothing'}" if isinstance(content, dict) else f"a {type(content).__name__}"
+    holds = f"a {type(content).__name__}"
+    if isinstance(content, dict):
+        keys = [repr(key[:40]) for key in islice(content, 8) if isinstance(key, str)]
+        holds = f"a dictionary with {', '.join(keys) or 'nothing'}"
     raise SnapshotError(f"it is no network of a program that is known: it holds {holds}.")
+
+
+def _one_line(error: Exception) -> str:
+    """Return what an error says; names that it quotes come from the file and may be anything."""
+    told = re.sub(r"[^\x20-\x7e\u00a0-\u024f\u2010-\u2265]", "?", str(error))
+    return told if len(told) <= 1500 else told[:1500] + "…"
 
 
 def _is(value: Any, kind: str) -> bool:

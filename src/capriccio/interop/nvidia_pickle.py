@@ -30,6 +30,8 @@ from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 
 MAX_DEPTH = 8
+MAX_ENTRIES = 100
+"""Most parts of one layer, and longest name of one; the largest has twelve."""
 MAX_MODULES = 2_000
 """Layers of a network file; the largest has 200. A file can contain itself, so walking it needs an end."""
 
@@ -43,7 +45,8 @@ class Layer:
         state = meta.get("state") if isinstance(meta, dict) else None
         if not isinstance(meta, dict) or not isinstance(state, dict):
             raise SnapshotError("one of its layers is not what NVIDIA's programs store.")
-        self.class_name = str(meta.get("class_name", ""))[:100]
+        name = meta.get("class_name")
+        self.class_name = name[:100] if isinstance(name, str) else "network"
         self.state: dict[Any, Any] = state
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -84,7 +87,7 @@ class Layer:
         while waiting:
             prefix, layer, depth = waiting.pop()
             seen += 1
-            if depth > MAX_DEPTH or seen > MAX_MODULES:
+            if depth > MAX_DEPTH or seen + len(waiting) > MAX_MODULES:
                 raise SnapshotError("its layers are nested without end.")
             for name, value in layer.tensors().items():
                 yield prefix + name, value
@@ -160,7 +163,7 @@ def read_discriminator(value: Any, file_bytes: int) -> Discriminator:
         cmap_dim=None if cmap_dim == min(base // 4, most) else cmap_dim,
         conv_clamp=_clamp(conv),
         resample_filter=filter_taps(tensors),
-        mbstd_group_size=None if group is None else int(group),
+        mbstd_group_size=None if mbstd is None or group is None else int(mbstd.number("group_size")),
         mbstd_num_channels=0 if mbstd is None else int(mbstd.number("num_channels", 1)),
         freeze_layers=_frozen(root, shape.levels),
         num_fp16_res=_half_levels(root),
@@ -199,7 +202,11 @@ def _names(inner: dict[str, Layer]) -> set[str]:
 
 def _entries(state: dict[Any, Any], name: str) -> dict[Any, Any]:
     entries = state.get(name)
-    return entries if isinstance(entries, dict) else {}
+    if not isinstance(entries, dict):
+        return {}
+    if len(entries) > MAX_ENTRIES or any(len(str(key)) > MAX_ENTRIES for key in entries):
+        raise SnapshotError("one of its layers has far too many parts, or names far too long.")
+    return entries
 
 
 def _architecture(layer: Layer) -> Any:

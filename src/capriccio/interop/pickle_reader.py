@@ -58,6 +58,7 @@ class Named:
 
 
 _MARK = object()
+_SIZED = (str, bytes, memoryview, list, tuple, dict, set)
 _PLAIN_KEYS = (str, int, float, bytes, type(None))
 
 
@@ -100,6 +101,7 @@ class _Machine:
         self.data, self.allowed, self.at, self.persistent = data, allowed, start, persistent
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.work = 0
 
     def run(self) -> Any:
         if bytes(self.data[self.at : self.at + 1]) != b"\x80":
@@ -167,6 +169,10 @@ class _Machine:
     def call(self, function: Any, arguments: Any) -> None:
         if not isinstance(function, Named) or not isinstance(arguments, tuple):
             raise SnapshotError("it calls something that has no name.")
+        # One long text or list, remembered and given to a million calls, would become a million copies.
+        self.work += len(arguments) + sum(len(item) for item in arguments if isinstance(item, _SIZED))
+        if self.work > 4 * len(self.data) + 2**20:
+            raise SnapshotError("it makes far more than the file holds.")
         self.push(function.make(*arguments))
 
     def build(self) -> None:

@@ -200,13 +200,18 @@ def _network(value: Any, file_bytes: int) -> tuple[dict[str, Any], dict[str, Ten
     """Return the settings and the variables, by full name, of a network and its parts."""
     variables: dict[str, Any] = {}
     state = _state(value)
-    parts = state.get("components")
-    for prefix, part in [("", state), *((f"{key}/", _state(p)) for key, p in _dict(parts).items())]:
+    parts = {str(key)[:200]: _state(part) for key, part in _dict(state.get("components")).items()}
+    count = 0
+    for prefix, part in [("", state), *((f"{key}/", part) for key, part in parts.items())]:
         listed = part.get("variables")
         if not isinstance(listed, (list, tuple)) or len(listed) > _MAX_VARIABLES:
             raise SnapshotError("one of its networks has no list of variables.")
+        count += len(listed)
+        if count > _MAX_VARIABLES:
+            raise SnapshotError("its networks have too many variables.")
         for item in listed:
-            if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[0], str):
+            is_pair = isinstance(item, (tuple, list)) and len(item) == 2
+            if not is_pair or not isinstance(item[0], str) or len(prefix) + len(item[0]) > 400:
                 raise SnapshotError("one of its variables has no name.")
             if not _IGNORED.fullmatch(item[0]):
                 variables[prefix + item[0]] = item[1]

@@ -7,6 +7,7 @@ then, for every key, a count and the numbers; a storage inside a network pickle 
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from capriccio.interop.pickle_records import ALLOWED, STORAGE_TYPES, StorageReco
 MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
 
-MAX_DIRECTORY_BYTES = 16 * 2**20
+MAX_DIRECTORY_BYTES = 4 * 2**20
 """Longest table of contents of an archive; a network has a few hundred entries of less than 100 bytes."""
 
 
@@ -120,9 +121,8 @@ def _check_directory(data: memoryview) -> None:
     tail = bytes(data[-(2**16 + 200) :])
     sizes = []
     for signature, form, at in ((b"PK\x05\x06", "<I", 12), (b"PK\x06\x06", "<Q", 40)):
-        found = tail.rfind(signature)
-        if found >= 0 and len(tail) >= found + at + 8:
-            sizes.append(struct.unpack_from(form, tail, found + at)[0])
+        starts = [match.start() + at for match in re.finditer(re.escape(signature), tail)]  # any may be the one used
+        sizes += [struct.unpack_from(form, tail, start)[0] for start in starts if start + 8 <= len(tail)]
     if any(size > MAX_DIRECTORY_BYTES for size in sizes if size != 0xFFFFFFFF):
         raise SnapshotError("it is an archive of far more entries than a network has.")
 
