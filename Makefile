@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak
+.PHONY: help demo test lint bench soak browser
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -34,9 +34,15 @@ help:
 demo: $(INSTALLED)
 	$(BIN)/capriccio demo --out demo-report
 
-test: lint
+test: lint browser
 	$(PYTEST) -m "not slow and $(SKIPPED)"
 	$(PYTEST) -m "slow and $(SKIPPED)"
+
+# The studio is tested in a real browser; where none can be had its tests are skipped, and this says so.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && { apt-get install -y -qq chromium || { apt-get update -qq && apt-get install -y -qq chromium; }; } >/dev/null 2>&1; } \
+	  || echo "*** NO CHROMIUM: the tests of the studio in a browser will be skipped ('apt-get install chromium')" >&2
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
