@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.server
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,6 @@ from capriccio.provenance import TRAINED_ALGORITHMIC_MEDIA, read_provenance
 from capriccio.snapshots.snapshot import Snapshot
 from tests.interop.test_export import CONDITIONAL, TINY, network
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CONFIGS = {"colours": TINY, "labels": CONDITIONAL}
 
 
@@ -63,20 +61,15 @@ def address(site) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(address):
+def page(address, chromium):
     """A tab of Chromium that fails the test for a request to elsewhere, and for anything on the console."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab, wrong = browser.new_page(), []
-        tab.on("request", lambda asked: asked.url.startswith((address, "blob:", "data:")) or wrong.append(asked.url))
-        tab.on("console", lambda message: wrong.append(message.text))
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        yield tab
-        browser.close()
-        assert not wrong
+    tab, wrong = chromium.new_page(), []
+    tab.on("request", lambda asked: asked.url.startswith((address, "blob:", "data:")) or wrong.append(asked.url))
+    tab.on("console", lambda message: wrong.append(message.text))
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    yield tab
+    tab.close()
+    assert not wrong
 
 
 def saved(page, folder: Path) -> Path:
