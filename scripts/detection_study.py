@@ -20,6 +20,7 @@ from PIL import Image
 import capriccio
 from capriccio.data.pictures import Pixels
 from capriccio.detection.calibrate import calibration_half, made_picture, stored_calibration
+from capriccio.detection.detect import judge_in_batches
 from capriccio.detection.detector import Detector, Verdict
 from capriccio.detection.edits import Picture, jpeg, resized_and_back
 from capriccio.detection.photographs import read_photographs
@@ -49,11 +50,8 @@ def edited(pixels: Pixels, edit: str) -> Pixels:
 
 def judge(detector: Detector, pictures: list[Pixels], batch: int) -> list[Verdict]:
     """Return the verdicts of pictures."""
-    verdicts: list[Verdict] = []
-    for start in range(0, len(pictures), batch):
-        part = pictures[start : start + batch]
-        verdicts += detector.detect(to_images(part), [str(start + i) for i in range(len(part))])[0]
-    return verdicts
+    names = [str(i) for i in range(len(pictures))]
+    return judge_in_batches(detector, to_images(pictures), names, batch)
 
 
 def summary(made: list[Verdict], real: list[Verdict]) -> dict[str, object]:

@@ -40,13 +40,13 @@ def detect(
     detector = Detector(model, stored_calibration(model, cache_folder(cache_dir)), level=level)
     if isinstance(pictures, Tensor):
         names = [str(i) for i in range(len(pictures))]
-        return _judged(detector, pictures, names, batch)
+        return judge_in_batches(detector, pictures, names, batch)
     targets = list(open_targets(find_pictures(pictures), model.shape))
     readable = [t for t in targets if t.pixels is not None]
     verdicts: dict[Path, Verdict] = {}
     if readable:
         images = to_images([t.pixels for t in readable if t.pixels is not None])
-        found = _judged(detector, images, [str(t.path) for t in readable], batch)
+        found = judge_in_batches(detector, images, [str(t.path) for t in readable], batch)
         verdicts = {t.path: v for t, v in zip(readable, found, strict=True)}
     failed = {
         t.path: Verdict(file=str(t.path), verdict="error", model=model.model_hash, error=t.problem)
@@ -56,7 +56,8 @@ def detect(
     return [(verdicts | failed)[t.path] for t in targets]
 
 
-def _judged(detector: Detector, images: Tensor, names: Sequence[str], batch: int) -> list[Verdict]:
+def judge_in_batches(detector: Detector, images: Tensor, names: Sequence[str], batch: int) -> list[Verdict]:
+    """Return the verdicts of pictures [N, C, H, W] in −1…1, so many at once; ``names``: what verdicts call them."""
     verdicts: list[Verdict] = []
     for start in range(0, len(images), batch):
         verdicts += detector.detect(images[start : start + batch], names[start : start + batch])[0]
