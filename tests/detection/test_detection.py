@@ -21,10 +21,10 @@ from tests.loading.test_model import snapshot
 
 
 def known(count: int, shift: float, seed: int) -> np.ndarray:
-    """Evidence whose first number is the distance, growing with complexity in all classes."""
+    """Evidence whose first number is the energy, growing with complexity in all classes."""
     rng = np.random.default_rng(seed)
     numbers = rng.normal(size=(count, len(FEATURES)))
-    detail = FEATURES.index("log_detail")
+    detail = FEATURES.index("log_detail_1")
     numbers[:, 0] = 3 * numbers[:, detail] + shift + 0.3 * rng.normal(size=count)
     return numbers
 
@@ -34,7 +34,7 @@ def fitted(count=200, shift=1.5) -> Calibration:
     return calibrate_scores(known(count, 0, 1), known(count, shift, 2), groups, groups, {"any": 1})
 
 
-def test_complexity_is_taken_out_of_the_distance():
+def test_complexity_is_taken_out_of_the_energy():
     calibration = fitted()
     made, real = known(500, 0, 3), known(500, 1.5, 4)
     raw = auc(-made[:, 0], -real[:, 0])
@@ -137,11 +137,13 @@ def files(tmp_path):
 def test_calibrate_then_detect_from_the_command_line(files, capsys):
     calibrated = files / "calibrated.safetensors"
     assert main(["calibrate", "-m", str(files / "m.safetensors"), "--data", str(files / "reals"), "--unseen",
-                 "--count", "24", "--no-edits", "--out", str(calibrated), "--json"]) == 0  # fmt: skip
+                 "--count", "24", "--no-edits", "--encoder-images", "640",
+                 "--out", str(calibrated), "--json"]) == 0  # fmt: skip
     facts = json.loads(capsys.readouterr().out)
     assert (facts["made"], facts["real"]) == (24, 24)
     assert facts["auc"] > 0.9
     assert load(calibrated).model_hash == load(files / "m.safetensors").model_hash
+    assert load(calibrated).encoder is not None
 
     report = files / "report.html"
     asked = ["detect", str(files / "ask"), "-m", str(calibrated), "--level", "0.1", "--json", "--report", str(report)]
@@ -165,7 +167,8 @@ def test_a_model_without_calibration_says_which_command_makes_one(files, capsys,
 
 def test_a_calibration_from_the_cache_is_found(files, capsys, monkeypatch):
     monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))
-    assert main(["calibrate", "-m", str(files / "m.safetensors"), "--count", "20", "--no-edits"]) == 0
+    assert main(["calibrate", "-m", str(files / "m.safetensors"), "--count", "20", "--no-edits",
+                 "--encoder-images", "64"]) == 0  # fmt: skip
     assert main(["detect", str(files / "ask" / "made0.png"), "-m", str(files / "m.safetensors"), "--json"]) == 0
     out = capsys.readouterr().out
     assert json.loads(out[out.index("[{") :])[0]["p_not_made"] is None

@@ -125,7 +125,7 @@ def test_other_shapes_and_channels_are_refused_in_words(model, pictures):
         project(model, pictures, QUICK, masks=torch.ones(3, 1, 2, 2))
 
 
-@pytest.mark.parametrize("changes", [{"num_steps": 0}, {"learning_rate": float("nan")}, {"rows": "z"}])
+@pytest.mark.parametrize("changes", [{"num_steps": 0}, {"num_restarts": 0}, {"rows": "z"}])
 def test_settings_that_make_no_sense_are_refused(changes):
     with pytest.raises(UsageError):
         FastSettings(**changes)

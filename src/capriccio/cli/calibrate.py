@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser
 from capriccio.cli.progress import shown_progress
@@ -15,27 +15,47 @@ if TYPE_CHECKING:
     from capriccio.data.pictures import Pixels
     from capriccio.loading.model import Model
 
+_COUNT, _THOROUGH_COUNT = 300, 1000
+_THOROUGH_ENCODER_IMAGES = 100_000
+
 
 def run(argv: Sequence[str]) -> int:
     """Project known pictures, keep how they score, and say how well the kinds are told apart."""
     asked = _parser().read(argv)
     from capriccio.data.cache import cache_folder
-    from capriccio.detection.calibrate import CalibrationRequest, calibrate, save_to_cache, write_calibrated
+    from capriccio.detection.calibrate import (
+        CalibrationRequest,
+        calibrate,
+        give_encoder,
+        save_to_cache,
+        write_calibrated,
+    )
     from capriccio.detection.scoring import auc
+    from capriccio.inversion.encoder_training import EncoderTraining
     from capriccio.loading.model import find_snapshot, load
 
-    request = CalibrationRequest(num_made=asked.count, edits=asked.edits, batch=asked.batch)
+    count = asked.count if asked.count is not None else (_THOROUGH_COUNT if asked.thorough else _COUNT)
+    request = CalibrationRequest(num_made=count, edits=asked.edits, batch=asked.batch, thorough=asked.thorough)
+    images = asked.encoder_images
+    if images is None:
+        images = _THOROUGH_ENCODER_IMAGES if asked.thorough else EncoderTraining().num_images
+    training = EncoderTraining(num_images=images)
     if asked.reals < 0:
         raise UsageError(f"--reals must be at least 0, got {asked.reals}.")
     model = load(asked.model, device=asked.device)
     reals = [] if asked.data is None else _photographs(model, asked.data, asked.reals, asked.unseen)
+    if asked.encoder == "new" or (asked.encoder == "auto" and model.encoder is None):
+        with shown_progress("training an encoder") as progress:
+            give_encoder(model, training, progress)
+    elif asked.encoder == "none":
+        model.encoder = None
     with shown_progress("calibrating") as progress:
         calibration = calibrate(model, reals, request, progress)
     if asked.out is None:
         written = save_to_cache(model, calibration, cache_folder())
     else:
         written = Path(asked.out)
-        write_calibrated(find_snapshot(asked.model), written, calibration)
+        write_calibrated(find_snapshot(asked.model), written, model, calibration)
     separation = auc(calibration.made, calibration.real) if len(calibration.real) else None
     facts = {"file": str(written), "made": len(calibration.made), "real": len(calibration.real), "auc": separation}
     if asked.json:
@@ -98,7 +118,22 @@ def _parser() -> CommandParser:
         "--out", type=str | None, default=None,
         help="Snapshot to write, the model with its calibration; null = keep the calibration in the user's cache.",
     )  # fmt: skip
-    parser.add_argument("--count", type=int, default=300, help="Pictures of the network.")
+    parser.add_argument(
+        "--encoder", type=Literal["auto", "new", "none"], default="auto",
+        help="What guesses where projection starts: auto = the model's own, trained where it has none; new = trained "
+        "anew; none = start from the middle of W.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--encoder-images", type=int | None, default=None,
+        help="Pictures of the network an encoder learns from; null = 16000, with --thorough 100000.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--thorough", action=YES_NO, default=False,
+        help="For releases: a longer training of the encoder, three starts for each picture, 1000 pictures.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--count", type=int | None, default=None, help="Pictures of the network; null = 300, with --thorough 1000."
+    )
     parser.add_argument("--reals", type=int, default=300, help="Most photographs.")
     parser.add_argument("--edits", action=YES_NO, default=True, help="Project each a second time after a random edit.")
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)

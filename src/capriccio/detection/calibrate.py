@@ -12,15 +12,18 @@ from PIL import Image
 from torch import Tensor
 
 from capriccio.data.pictures import Pixels
-from capriccio.detection.detector import DETECTOR_SETTINGS, calibration_settings, evidence_of
+from capriccio.detection.detector import calibration_settings, detecting_projector, evidence_of
 from capriccio.detection.edits import random_edit
 from capriccio.detection.scoring import Calibration, Numbers, calibrate_scores
 from capriccio.durable import replacing
 from capriccio.errors import SnapshotError, UsageError
-from capriccio.inversion.project import Projector, default_distance
+from capriccio.inversion.encoder_training import EncoderTraining, train_encoder
+from capriccio.inversion.project import Projector
 from capriccio.inversion.targets import to_images
+from capriccio.inversion.w_statistics import w_statistics
 from capriccio.loading.model import Model
 from capriccio.ops.quantize import quantize
+from capriccio.snapshots.encoder_file import load_encoder, rounded, save_encoder
 from capriccio.snapshots.snapshot import load_snapshot, read_header, save_snapshot
 
 FIRST_SEED = 3_000_000_000
@@ -40,6 +43,8 @@ class CalibrationRequest:
     """Whether every picture is projected a second time after a random edit."""
     batch: int = 16
     """Pictures at once; no result depends on it."""
+    thorough: bool = False
+    """Whether each picture gets several starts: slower, and fewer are left undecided."""
     seed: int = 0
     """Of the edits."""
 
@@ -76,7 +81,7 @@ def calibrate(
     Raises: UsageError if there are too few; SnapshotError if the snapshot has no discriminator.
     """
     request = request or CalibrationRequest()
-    projector = Projector(model, DETECTOR_SETTINGS, distance=default_distance(model))
+    projector = detecting_projector(model, thorough=request.thorough)
     made = [made_picture(model, i) for i in range(request.num_made)]
     rng = np.random.default_rng(request.seed)
     pictures: list[Pixels] = []
@@ -90,10 +95,23 @@ def calibrate(
             kinds += [kind] * len(versions)
     numbers = np.concatenate(list(_evidence(projector, pictures, request.batch, progress)))
     is_made, group = np.asarray(kinds) == 1, np.asarray(groups, dtype=np.int64)
-    settings = calibration_settings(projector.distance.card.weights)
+    settings = calibration_settings(projector)
     if not len(reals):
         return calibrate_scores(numbers, None, group, None, settings)
     return calibrate_scores(numbers[is_made], numbers[~is_made], group[is_made], group[~is_made], settings)
+
+
+def give_encoder(
+    model: Model, training: EncoderTraining, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Train an encoder for a model and let the model have it, as it will be after it was stored.
+
+    Raises: UsageError for a conditional network.
+    """
+    if model.c_dim:
+        raise UsageError("encoders are trained for unconditional networks only.")
+    encoder = train_encoder(model.generator, w_statistics(model.generator), training, progress)
+    model.encoder = rounded(encoder).requires_grad_(False)
 
 
 def calibration_half(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -102,15 +120,17 @@ def calibration_half(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return ordered[::2], ordered[1::2]
 
 
-def write_calibrated(source: Path, destination: Path, calibration: Calibration) -> None:
-    """Write a snapshot with its calibration; its tensors and so its model hash stay the same."""
+def write_calibrated(source: Path, destination: Path, model: Model, calibration: Calibration) -> None:
+    """Write a snapshot with its calibration and the model's encoder; its networks, so its model hash, stay the same."""
     snapshot = load_snapshot(source)
     facts = replace(snapshot.facts, calibration=calibration.to_dict())
-    save_snapshot(destination, replace(snapshot, facts=facts), read_header(source)["dtype"])
+    save_snapshot(destination, replace(snapshot, facts=facts, encoder=model.encoder), read_header(source)["dtype"])
 
 
 def stored_calibration(model: Model, cache: Path) -> Calibration:
     """Return the calibration of a model: its own, or that of an earlier ``capriccio calibrate`` in the cache.
+
+    With one from the cache the model gets the encoder it was calibrated with.
 
     Raises: SnapshotError with the command that makes one.
     """
@@ -126,7 +146,10 @@ def stored_calibration(model: Model, cache: Path) -> Calibration:
         values = json.loads(path.read_text())
     except ValueError as error:
         raise SnapshotError(f"'{path}' is damaged; run 'capriccio calibrate' again.") from error
-    return Calibration.from_dict(values)
+    calibration = Calibration.from_dict(values)
+    if calibration.settings.get("encoder") is not None:
+        model.encoder = load_encoder(_encoder_beside(path), model.device)
+    return calibration
 
 
 def cached_calibration(model: Model, cache: Path) -> Path:
@@ -138,9 +161,15 @@ def save_to_cache(model: Model, calibration: Calibration, cache: Path) -> Path:
     """Keep a calibration for a model whose file is left alone."""
     path = cached_calibration(model, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if model.encoder is not None:
+        save_encoder(_encoder_beside(path), model.encoder)
     with replacing(path) as file:
         file.write(json.dumps(calibration.to_dict()).encode())
     return path
+
+
+def _encoder_beside(path: Path) -> Path:
+    return path.with_suffix(".encoder.safetensors")
 
 
 def _evidence(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from capriccio.detection.evidence import evidence
@@ -21,11 +20,18 @@ from capriccio.errors import SnapshotError, UsageError
 from capriccio.inversion.problem import Step
 from capriccio.inversion.project import Projection, ProjectionSettings, Projector, default_distance
 from capriccio.loading.model import Model
+from capriccio.snapshots.encoder_file import encoder_hash
 
 VerdictName = Literal["made", "not-made", "undecided", "out-of-domain", "error"]
 
-DETECTOR_SETTINGS = ProjectionSettings(optimize_noise=True)
-"""How the detector projects: noise maps are looked for too, since pictures may have been painted with any."""
+THOROUGH_RESTARTS = 3
+"""Starts of a thorough detector."""
+
+
+def detector_settings(*, thorough: bool = False) -> ProjectionSettings:
+    """Return how the detector projects: noise maps are looked for too, since pictures may be painted with any."""
+    return ProjectionSettings(optimize_noise=True, num_restarts=THOROUGH_RESTARTS if thorough else 1)
+
 
 BASE_RATES = (
     "At a level of 1 %, one in a hundred photographs is called made. Among pictures of which few were made by the "
@@ -100,15 +106,14 @@ class Detector:
     """Judges pictures for one calibrated model."""
 
     def __init__(self, model: Model, calibration: Calibration, *, level: float = 0.01) -> None:
-        """Raises: UsageError if the level is no share; SnapshotError if the calibration is for another distance."""
+        """Raises: UsageError if the level is no share; SnapshotError if the calibration was made otherwise."""
         if not 0 < level < 0.5:
             raise UsageError(f"the level lies above 0 and below 0.5, got {level}.")
-        distance = default_distance(model)
-        if calibration.settings != calibration_settings(distance.card.weights):
-            raise SnapshotError("the calibration was made with another distance or other settings; "
+        self.projector = detecting_projector(model, thorough=calibration.settings.get("num_restarts") != 1)
+        if calibration.settings != calibration_settings(self.projector):
+            raise SnapshotError("the calibration was made with another encoder or other settings; "
                                 "run 'capriccio calibrate' again.")  # fmt: skip
         self.model, self.calibration, self.level = model, calibration, level
-        self.projector = Projector(model, DETECTOR_SETTINGS, distance=distance)
 
     def detect(
         self, pictures: Tensor, files: Sequence[str], on_step: Callable[[Step], None] | None = None
@@ -139,12 +144,28 @@ class Detector:
 
 def evidence_of(projector: Projector, pictures: Tensor, projection: Projection) -> Numbers:
     """Return the evidence of projected pictures, [N, F]."""
-    whitened = projector.statistics.to_v(projection.ws[:, 0].to(torch.float32))
-    numbers: Numbers = evidence(pictures, projection, whitened).numpy()
+    numbers: Numbers = evidence(pictures, projection, projector.statistics).numpy()
     return numbers
 
 
-def calibration_settings(distance_hash: str) -> dict[str, object]:
+def detecting_projector(model: Model, *, thorough: bool = False) -> Projector:
+    """Return what detection projects with.
+
+    Raises: UsageError for a conditional network; SnapshotError for one without discriminator.
+    """
+    if model.c_dim:
+        raise UsageError("the detector knows unconditional networks only: a picture does not say its class.")
+    return Projector(model, detector_settings(thorough=thorough), distance=default_distance(model))
+
+
+def calibration_settings(projector: Projector) -> dict[str, object]:
     """Return what has to be the same between calibration and verdict."""
-    s = DETECTOR_SETTINGS
-    return {"method": s.method, "space": s.space, "optimize_noise": s.optimize_noise, "distance": distance_hash}
+    s, encoder = projector.settings, projector.model.encoder
+    return {
+        "method": s.method,
+        "space": s.space,
+        "optimize_noise": s.optimize_noise,
+        "num_restarts": s.num_restarts,
+        "distance": projector.distance.card.weights,
+        "encoder": None if encoder is None else encoder_hash(encoder),
+    }

@@ -1,8 +1,8 @@
 """What a projection says about where a picture comes from, as a few numbers.
 
-A distance alone misjudges plain and busy pictures: sky and fog reconstruct well under any network, foliage badly even
-under the one that made it. So beside how far the reconstruction is stand how complex the picture is, and how far an
-easy guess was before anything was optimised.
+The energy of the most probable explanation tells how well this network explains a picture: what is left unexplained,
+and how far latent and noise had to go for the rest. It alone misjudges plain and busy pictures: sky and fog are
+explained well by any network, foliage badly even by the one that made it. So beside it stands how complex it is.
 """
 
 from __future__ import annotations
@@ -11,47 +11,45 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from capriccio.inversion.gauss_newton import energy
 from capriccio.inversion.project import Projection
+from capriccio.inversion.w_statistics import WStatistics
 
-SCALES = (1, 2, 4, 8)
-"""Pixels are compared at these reductions; the coarse ones hardly notice JPEG, blur and resizing."""
+VARIANCE_SCALES = (1, 2, 4, 8)
+"""Variance is taken at these reductions: how much there is to paint, from details to layout."""
 
-FEATURES = (
-    "log_distance",
-    "log_first_distance",
-    "latent_norm",
-    *(f"log_error_{s}" for s in SCALES),
-    *(f"log_variance_{s}" for s in SCALES),
-    "log_detail",
-    "log_detail_error",
+DETAIL_SCALES = (1, 2, 4)
+"""What the next halving loses is taken at these."""
+
+COMPLEXITY = (
+    *(f"log_variance_{s}" for s in VARIANCE_SCALES),
+    *(f"log_detail_{s}" for s in DETAIL_SCALES),
 )
+"""Names of the numbers that say how complex a picture is."""
+
+FEATURES = ("log_energy", *COMPLEXITY)
 """Names of the numbers, in their order."""
 
-_TINY = 1e-6
+_TINY = 1e-7
 
 
 @torch.no_grad()
-def evidence(pictures: Tensor, projection: Projection, whitened: Tensor) -> Tensor:
+def evidence(pictures: Tensor, projection: Projection, statistics: WStatistics) -> Tensor:
     """Return the numbers of each picture, float64 [N, len(FEATURES)], on the CPU.
 
     Args:
         pictures: what was projected, −1…1, [N, C, H, W].
-        projection: what was found.
-        whitened: its latents in the network's own spreads, [N, w_dim].
+        projection: what was found, by the fast method into the space w.
+        statistics: of the W it was projected into.
     """
-    pictures, found = pictures.float().cpu(), projection.images.float().cpu()
-    columns = [projection.distances, projection.history[0], whitened.square().mean(dim=1)]
-    numbers = [_log(columns[0]), _log(columns[1]), columns[2]]
-    reduced = [(_reduced(pictures, s), _reduced(found, s)) for s in SCALES]
-    numbers += [_log((a - b).square().mean(dim=(1, 2, 3))) for a, b in reduced]
-    numbers += [_log((a - a.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(1, 2, 3))) for a, _ in reduced]
-    numbers.append(_log(_detail(pictures).square().mean(dim=(1, 2, 3))))
-    numbers.append(_log(_detail(pictures - found).square().mean(dim=(1, 2, 3))))
-    return torch.stack([n.double().cpu() for n in numbers], dim=1)
-
-
-def _log(values: Tensor) -> Tensor:
-    return (values + _TINY).log()
+    v = statistics.to_v(projection.ws[:, 0])
+    explained = energy(pictures.to(v), projection.images.to(v), v, list(projection.noise.values()))
+    numbers = [explained]
+    for scale in VARIANCE_SCALES:
+        reduced = _reduced(pictures, scale)
+        numbers.append((reduced - reduced.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(1, 2, 3)))
+    numbers += [_detail(_reduced(pictures, scale)).square().mean(dim=(1, 2, 3)) for scale in DETAIL_SCALES]
+    return torch.stack([(n.double().cpu() + _TINY).log() for n in numbers], dim=1)
 
 
 def _reduced(images: Tensor, scale: int) -> Tensor:
@@ -62,5 +60,7 @@ def _reduced(images: Tensor, scale: int) -> Tensor:
 
 def _detail(images: Tensor) -> Tensor:
     """What is lost by halving and enlarging again."""
+    if min(images.shape[2:]) < 2:
+        return torch.zeros_like(images)
     half = functional.avg_pool2d(images, 2)
     return images - functional.interpolate(half, images.shape[2:], mode="bilinear", align_corners=False)

@@ -1,6 +1,6 @@
 """From evidence to a score, and from a score to error rates that hold.
 
-The score is a regularised logistic regression of made against real over all evidence, so that distance is read in the
+The score is a regularised logistic regression of made against real over all evidence, so that energy is read in the
 light of complexity. Error rates are conformal: a picture's p-value among the made is the share of known made pictures
 that score as low. Scores of the known pictures are taken out of fold, by picture (a picture and its edit stay in one
 fold), so no picture is judged by a score that was fitted on it.
@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from capriccio.detection.evidence import FEATURES
+from capriccio.detection.evidence import COMPLEXITY, FEATURES
 from capriccio.errors import SnapshotError, UsageError
 
 Numbers = NDArray[np.float64]
 
 NUM_FOLDS = 5
-PENALTY = 2.0
+PENALTY = 0.5
 """Of squared coefficients of standardised evidence."""
 
 FEWEST = 20
 """Known pictures of a class below which nothing is fitted."""
 
-CALIBRATION_VERSION = 1
+CALIBRATION_VERSION = 2
 _NEWTON_STEPS = 50
 _ENOUGH = 1e-9
 
@@ -68,10 +68,6 @@ class Calibration:
     """Scores of pictures the network is known to have made, sorted."""
     real: Numbers
     """Scores of photographs it never saw, sorted; empty = calibrated from made pictures alone."""
-    made_distances: Numbers
-    """Their raw distances, sorted, for the figure."""
-    real_distances: Numbers
-    """The same of photographs."""
     settings: dict[str, Any]
     """How pictures were projected: verdicts hold only for the same."""
 
@@ -96,8 +92,6 @@ class Calibration:
             "weights": [_rounded(w) for w in self.scorer.weights],
             "made": _rounded(self.made),
             "real": _rounded(self.real),
-            "made_distances": _rounded(self.made_distances),
-            "real_distances": _rounded(self.real_distances),
             "settings": self.settings,
         }
 
@@ -109,7 +103,7 @@ class Calibration:
                 raise SnapshotError("the calibration is of another version; run 'capriccio calibrate' again.")
             arrays = {
                 name: np.asarray(values[name], dtype=np.float64)
-                for name in ("mean", "spread", "weights", "made", "real", "made_distances", "real_distances")
+                for name in ("mean", "spread", "weights", "made", "real")
             }
             width = len(FEATURES)
             sound = (
@@ -161,8 +155,6 @@ def calibrate_scores(
         scorer=scorer,
         made=np.sort(scores[: len(made)]),
         real=np.sort(scores[len(made) :]),
-        made_distances=np.sort(np.exp(made[:, 0])),
-        real_distances=np.sort(np.exp(real[:, 0])),
         settings=settings,
     )
 
@@ -171,8 +163,7 @@ def _one_sided(made: Numbers, groups: NDArray[np.int64], settings: dict[str, Any
     """Score by how much nearer than expected a picture of such complexity is: a regression among the made alone."""
     mean, spread = made.mean(axis=0), np.maximum(made.std(axis=0), _ENOUGH)
     standard = np.concatenate([(made - mean) / spread, np.ones((len(made), 1))], axis=1)
-    complexity = [i for i, name in enumerate(FEATURES) if name.startswith("log_variance") or name == "log_detail"]
-    columns = [*complexity, len(FEATURES)]
+    columns = [*(FEATURES.index(name) for name in COMPLEXITY), len(FEATURES)]
     folds = groups % NUM_FOLDS
     rows = []
     for k in range(NUM_FOLDS):
@@ -189,8 +180,6 @@ def _one_sided(made: Numbers, groups: NDArray[np.int64], settings: dict[str, Any
         scorer=scorer,
         made=np.sort(scores),
         real=np.zeros(0),
-        made_distances=np.sort(np.exp(made[:, 0])),
-        real_distances=np.zeros(0),
         settings=settings,
     )
 

@@ -1,63 +1,55 @@
-"""Projection in a fraction of the steps: a good start, and steps along the axes of W.
+"""Projection in a fraction of the steps: a guess, Gauss-Newton steps to the most probable latent, and a short descent.
 
-Two things make the paper's method slow. It starts in the middle of W, far from everything; here the start is the best
-of many latents of the network itself. And it takes equal steps along axes of W whose spreads differ by orders of
-magnitude; here Adam works in whitened coordinates, where the network's own latents are spread alike along every axis,
-and leaving their cloud costs. What has stopped improving takes no more time.
+The paper's method starts in the middle of W and takes a thousand equal steps along axes whose effects differ by factors
+of a hundred thousand. Here an encoder guesses, where the snapshot has one; a dozen linearisations find the most
+probable latent and noise (:mod:`capriccio.inversion.gauss_newton`); a descent makes the named distance small, where one
+row of w is not all that is asked for.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from capriccio.errors import UsageError
-from capriccio.inversion.noise_maps import noise_regularizer, normalize_noise
+from capriccio.inversion.curvature import Curvature
+from capriccio.inversion.descent import Descent, DescentSettings
+from capriccio.inversion.gauss_newton import GaussNewton, GaussNewtonSettings
 from capriccio.inversion.problem import Problem, Step
 from capriccio.inversion.w_statistics import WStatistics
+from capriccio.latent.streams import stream
+from capriccio.networks.encoder import Encoder
 
-_CANDIDATES_AT_ONCE = 64
-_NUM_SCALES = 5
-_RAMPDOWN = 0.4
-_RAMPUP_STEPS = 3
-_BETAS = (0.9, 0.99)
-_EPSILON = 1e-8
+FROM_GUESS = GaussNewtonSettings(num_steps=12, first_error=0.8, falling=0.7)
+"""Steps from an encoder's guess."""
+
+FROM_MIDDLE = GaussNewtonSettings()
+"""Steps from the middle of W."""
+
+_SEED = 404
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastSettings:
     """Constants of the method."""
 
-    num_steps: int = 60
-    """Most steps taken from one start."""
-    learning_rate: float = 0.1
-    """The highest one, in spreads of W along each axis."""
-    num_candidates: int = 1000
-    """Latents of the network among which the start is looked for."""
+    num_steps: int | None = None
+    """Linearisations from each start; None = 12 from a guess, 24 from elsewhere."""
     num_restarts: int = 1
-    """Starts tried, the best candidates in order; each takes the whole time."""
-    prior: float = 0.1
-    """Cost of lying farther from the centre than the network's own latents do."""
+    """Starts: the encoder's guess, the middle of W, then latents of the network by chance; the best is kept."""
     rows: str = "w"
     """w = one row for all layers; w+ = a row for each."""
     optimize_noise: bool = False
-    """Whether noise maps are variables too; reconstructions get nearer, but say less about where they come from."""
-    noise_weight: float = 30.0
-    """Weight of the regulariser of noise maps."""
-    patience: int = 20
-    """Steps without improvement by 1 % after which a picture is done."""
+    """Whether noise maps are variables too, or painted as the network has them stored."""
+    num_descent_steps: int = 0
+    """Steps on the named distance afterwards; with w+ there are at least 40."""
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "num_candidates", "num_restarts", "patience"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
-            raise UsageError(f"learning_rate must be a positive number, got {self.learning_rate}.")
+        if self.num_restarts < 1 or (self.num_steps is not None and self.num_steps < 1):
+            raise UsageError(f"steps and restarts are at least 1, got {self.num_steps} and {self.num_restarts}.")
         if self.rows not in ("w", "w+"):
             raise UsageError(f"the space is w or w+, got '{self.rows}'.")
 
@@ -65,140 +57,112 @@ class FastSettings:
 class FastProjector:
     """A batch of pictures, each projected as if it were alone."""
 
-    def __init__(self, problem: Problem, statistics: WStatistics, settings: FastSettings) -> None:
-        self._problem = problem
-        self._statistics = statistics
-        self._settings = settings
-        self._starts = best_candidates(problem, statistics, settings.num_candidates, settings.num_restarts)
-        count = len(problem.targets)
-        self.best_distances = torch.full((count,), math.inf, device=problem.targets.device)
-        self.best_ws = statistics.to_w(self._starts[0])[:, None].repeat(1, problem.generator.num_ws, 1)
-        self.best_images = torch.zeros_like(problem.targets)
-        self.best_noise = self._fresh_noise(count) if settings.optimize_noise else None
+    def __init__(
+        self,
+        problem: Problem,
+        statistics: WStatistics,
+        curvature: Curvature,
+        settings: FastSettings,
+        encoder: Encoder | None = None,
+    ) -> None:
+        self._problem, self._statistics, self._curvature = problem, statistics, curvature
+        self._settings, self._encoder = settings, encoder
+        count, device = len(problem.targets), problem.targets.device
+        self._energies = torch.full((count,), torch.inf, device=device)
+        self._v = torch.zeros(count, len(statistics.mean), device=device)
+        self._noise: list[Tensor] | None = None
+        if settings.optimize_noise:
+            shapes = problem.generator.synthesis.noise_shapes()
+            self._noise = [torch.zeros(count, 1, *shape, device=device) for shape in shapes]
+        self._descent: Descent | None = None
+        steps = 40 if settings.rows == "w+" else 0
+        self._num_descent = max(settings.num_descent_steps, steps)
 
     @property
     def ws(self) -> Tensor:
         """The best latent rows so far, [N, num_ws, w_dim]."""
-        return self.best_ws
+        if self._descent is not None:
+            return self._descent.ws
+        return self._statistics.to_w(self._v)[:, None].repeat(1, self._problem.generator.num_ws, 1)
 
     @property
     def noise(self) -> list[Tensor] | None:
         """The noise maps that go with them, one [N, 1, H, W] for each layer; None = the network's own."""
-        return self.best_noise
+        return self._noise if self._descent is None else self._descent.noise
 
     def steps(self) -> Iterator[Step]:
-        """Optimise, stopping after every step; what is shown and told is the best so far."""
-        s = self._settings
-        total = s.num_steps * len(self._starts)
+        """Optimise, stopping after every conjugate gradient; what is shown and told is the best so far."""
+        solvers = self._solvers()
+        per_step = [s.settings.num_inner + 1 for s in solvers]
+        total = sum(s.settings.num_steps * n for s, n in zip(solvers, per_step, strict=True)) + self._num_descent
         done = 0
-        for start in self._starts:
-            for _ in self._from(start):
+        goal = self._problem.goal()
+        distances, images = self._measured(goal)
+        for solver in solvers:
+            for finished in solver.steps():
                 done += 1
-                yield Step(step=done, num_steps=total, distances=self.best_distances, images=self.best_images)
+                if finished and solver is solvers[0]:
+                    self._take(solver, torch.ones_like(distances, dtype=torch.bool))
+                    distances, images = self._measured(goal)
+                yield Step(step=done, num_steps=total, distances=distances, images=images)
+            self._take(solver, solver.energies < self._energies)
+            distances, images = self._measured(goal)
+        if not self._num_descent:
+            return
+        v = self._v if self._settings.rows == "w" else self._v[:, None].repeat(1, self._problem.generator.num_ws, 1)
+        settings = DescentSettings(num_steps=self._num_descent)
+        descent = Descent(self._problem, self._statistics, settings, v, self._noise or [])
+        for _ in descent.steps():
+            self._descent = descent  # from the first step on, which has looked at where it starts
+            done += 1
+            yield Step(step=done, num_steps=total, distances=descent.distances, images=descent.images)
 
-    def _from(self, start: Tensor) -> Iterator[None]:
-        """Optimise from whitened latents [N, w_dim]; pictures that are done leave the batch."""
-        s, problem, statistics = self._settings, self._problem, self._statistics
-        goal = problem.goal()
-        active = torch.arange(len(start), device=start.device)
-        num_ws = problem.generator.num_ws
-        v = start.clone() if s.rows == "w" else start[:, None].repeat(1, num_ws, 1)
-        moments = (torch.zeros_like(v), torch.zeros_like(v))
-        noise = self._fresh_noise(len(start)) if s.optimize_noise else []
-        noise_moments = [(torch.zeros_like(n), torch.zeros_like(n)) for n in noise]
-        lowest = torch.full((len(start),), math.inf, device=start.device)
-        since = torch.zeros(len(start), dtype=torch.long, device=start.device)
-        for step in range(s.num_steps):
-            part = problem.rows(active)
-            point = v[active].requires_grad_()
-            maps = [n[active].requires_grad_() for n in noise]
-            flat = statistics.to_w(point)
-            ws = flat if s.rows == "w+" else flat[:, None].expand(-1, num_ws, -1)
-            images = part.paint(ws, maps or None)
-            distances = part.distances(part.shown(images), goal[active])
-            loss = distances + s.prior * functional.relu(point.square().flatten(1).mean(dim=1) - 1)
-            if maps:
-                loss = loss + s.noise_weight * noise_regularizer(maps)
-            gradients = torch.autograd.grad(loss.sum(), [point, *maps])
-            self._remember(active, distances.detach(), ws.detach(), images.detach(), maps)
-
-            improved = distances.detach() < 0.99 * lowest[active]
-            lowest[active] = torch.minimum(lowest[active], distances.detach())
-            since[active] = torch.where(improved, 0, since[active] + 1)
-            rate = s.learning_rate * _schedule(step, s.num_steps)
-            for variable, moment, gradient in zip([v, *noise], [moments, *noise_moments], gradients, strict=True):
-                _adam(variable, moment, gradient, active, step, rate)
-            if noise:
-                normalize_noise(noise)
-            yield
-            active = active[since[active] < s.patience]
-            if not len(active):
-                return
+    def _solvers(self) -> list[GaussNewton]:
+        s = self._settings
+        guess = self._guess()
+        count, w_dim = self._v.shape
+        maps = [torch.zeros_like(n) for n in self._noise or []]
+        middle = torch.zeros_like(self._v)
+        rng = stream(_SEED, "restarts")
+        # The same latents for every picture: a picture's projection depends on no neighbour.
+        others = torch.randn(s.num_restarts, 1, w_dim, generator=rng).to(middle)
+        starts = [] if guess is None else [(guess, FROM_GUESS)]
+        starts += [((middle, maps), FROM_MIDDLE)]
+        starts += [((v.expand(count, -1), maps), FROM_MIDDLE) for v in others]
+        solvers = []
+        for start, plan in starts[: s.num_restarts]:
+            if s.num_steps is not None:
+                plan = GaussNewtonSettings(num_steps=s.num_steps, first_error=plan.first_error, falling=plan.falling)
+            solver = GaussNewton(
+                self._problem, self._statistics, self._curvature, plan, with_noise=s.optimize_noise, start=start
+            )
+            solvers.append(solver)
+        return solvers
 
     @torch.no_grad()
-    def _remember(self, active: Tensor, distances: Tensor, ws: Tensor, images: Tensor, maps: list[Tensor]) -> None:
-        better = distances < self.best_distances[active]
-        rows = active[better]
-        self.best_distances[rows] = distances[better]
-        self.best_ws[rows] = ws[better]
-        self.best_images[rows] = images[better]
-        if self.best_noise is not None:
-            for best, found in zip(self.best_noise, maps, strict=True):
-                best[rows] = found.detach()[better]
+    def _guess(self) -> tuple[Tensor, list[Tensor]] | None:
+        """Return what the encoder takes the pictures for; None where there is none, or pictures are masked."""
+        if self._encoder is None or self._problem.masks is not None:
+            return None
+        v, guessed = self._encoder(self._problem.targets)
+        maps = [torch.zeros_like(n) for n in self._noise or []]
+        if maps and guessed is not None:
+            first = self._encoder.first_map
+            maps[first : first + guessed.shape[1]] = guessed.split(1, dim=1)
+        return v, maps
 
-    def _fresh_noise(self, count: int) -> list[Tensor]:
-        """The network's own maps as a start, one for each picture."""
-        consts = self._problem.generator.synthesis.noise_consts()
-        maps = [n.detach().clone()[None, None].repeat(count, 1, 1, 1) for n in consts]
-        normalize_noise(maps)
-        return maps
+    @torch.no_grad()
+    def _take(self, solver: GaussNewton, better: Tensor) -> None:
+        """Keep what a solver has found, for the pictures where it is better."""
+        self._energies = torch.where(better, solver.energies, self._energies)
+        self._v = torch.where(better[:, None], solver.v, self._v)
+        found = solver.noise
+        if self._noise is not None and found is not None:
+            pairs = zip(found, self._noise, strict=True)
+            self._noise = [torch.where(better[:, None, None, None], new, old) for new, old in pairs]
 
-
-def _schedule(step: int, num_steps: int) -> float:
-    """Share of the learning rate: a few steps up, a cosine down over the last part."""
-    down = min(1.0, (1.0 - step / num_steps) / _RAMPDOWN)
-    return (0.5 - 0.5 * math.cos(math.pi * down)) * min(1.0, (step + 1) / _RAMPUP_STEPS)
-
-
-@torch.no_grad()
-def _adam(
-    variable: Tensor, moments: tuple[Tensor, Tensor], gradient: Tensor, rows: Tensor, step: int, rate: float
-) -> None:
-    """One step of Adam on some rows; each row has moments of its own, so no picture depends on its batch."""
-    first, second = moments
-    first[rows] = first[rows].lerp(gradient, 1 - _BETAS[0])
-    second[rows] = second[rows].lerp(gradient.square(), 1 - _BETAS[1])
-    mean = first[rows] / (1 - _BETAS[0] ** (step + 1))
-    spread = (second[rows] / (1 - _BETAS[1] ** (step + 1))).sqrt()
-    variable[rows] -= rate * mean / (spread + _EPSILON)
-
-
-@torch.no_grad()
-def best_candidates(problem: Problem, statistics: WStatistics, num_candidates: int, num_best: int) -> list[Tensor]:
-    """Return the whitened latents of the network's own whose images come nearest, best first, [N, w_dim] each.
-
-    Nearness is judged by pixels at several scales: cheaper than any network, and enough for a start.
-    """
-    latents = statistics.latents[:num_candidates]
-    goal = _pyramid(problem.targets)
-    near = []
-    for part in torch.split(latents, _CANDIDATES_AT_ONCE):
-        images = problem.paint(part[:, None].expand(-1, problem.generator.num_ws, -1)).clamp(-1, 1)
-        if problem.masks is None:
-            near.append(torch.cdist(goal, _pyramid(images)))
-        else:
-            seen = [_pyramid(problem.rows([i]).shown(images)) for i in range(len(goal))]
-            near.append(torch.stack([(s - g).norm(dim=1) for s, g in zip(seen, goal, strict=True)]))
-    order = torch.cat(near, dim=1).argsort(dim=1)[:, :num_best]
-    return [statistics.to_v(latents[order[:, k]]) for k in range(order.shape[1])]
-
-
-def _pyramid(images: Tensor) -> Tensor:
-    """Return vectors [N, D] of pixels at several scales, each scale of equal weight."""
-    parts = []
-    for _ in range(_NUM_SCALES):
-        parts.append(images.flatten(1) * images[0].numel() ** -0.5)
-        if min(images.shape[2:]) < 2:
-            break
-        images = functional.avg_pool2d(images, 2)
-    return torch.cat(parts, dim=1)
+    @torch.no_grad()
+    def _measured(self, goal: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distances [N] and images of the best so far."""
+        images = self._problem.paint(self.ws, self._noise)
+        return self._problem.distances(self._problem.shown(images), goal), images

@@ -15,7 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from capriccio.data.cache import cache_folder
 from capriccio.errors import SnapshotError, UsageError
+from capriccio.inversion.curvature import Curvature, curvature_of
 from capriccio.inversion.fast import FastProjector, FastSettings
 from capriccio.inversion.official import OfficialProjector, OfficialSettings
 from capriccio.inversion.problem import Problem, Step
@@ -39,13 +41,15 @@ class ProjectionSettings:
     """How pictures are projected."""
 
     method: Method = "fast"
-    """fast = good starts and whitened steps; official = the paper's, step for step."""
+    """fast = a guess and Gauss-Newton steps; official = the paper's, step for step."""
     space: Space = "w"
     """w = one row for all layers; w+ = a row for each: nearer to photographs, farther from what the network makes."""
     num_steps: int | None = None
-    """Steps; None = the method's own number (60 and 1000)."""
+    """Steps; None = the method's own number (12 or 24 linearisations, and 1000)."""
     num_restarts: int = 1
     """Starts of the fast method, the best is kept; 1…16."""
+    num_descent_steps: int = 0
+    """Steps of the fast method on the named distance afterwards."""
     optimize_noise: bool = False
     """Whether the fast method also looks for noise maps; the official one always does."""
     seed: int = 303
@@ -119,8 +123,16 @@ class Projector:
         *,
         distance: PerceptualDistance | None = None,
         c: Tensor | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
-        """``distance``: what is made small, None = by the model's own discriminator; ``c``: one label [1, c_dim].
+        """Prepare it.
+
+        Args:
+            model: the network.
+            settings: how.
+            distance: what tells how near a reconstruction is; None = by the model's own discriminator.
+            c: one label [1, c_dim].
+            cache_dir: where the curvature of models lies that carry no encoder; None = $CAPRICCIO_CACHE or the user's.
 
         Raises: UsageError if the model is conditional and no label is given; SnapshotError if it has no discriminator
             and no distance is given.
@@ -131,6 +143,9 @@ class Projector:
         self.settings = settings or ProjectionSettings()
         self.distance = distance or default_distance(model)
         self.statistics: WStatistics = w_statistics(model.generator, c)
+        self.curvature: Curvature | None = None
+        if self.settings.method == "fast":
+            self.curvature = curvature_of(model, self.statistics, cache_folder(cache_dir), c)
 
     def start(self, targets: Tensor, masks: Tensor | None = None) -> RunningProjection:
         """Begin to project pictures [N, C, H, W] in −1…1; masks [N, 1, H, W] in 0…1 say which pixels count."""
@@ -164,9 +179,17 @@ class RunningProjection:
             constants = OfficialSettings(num_steps=s.num_steps or OfficialSettings().num_steps, seed=s.seed)
             self._worker = OfficialProjector(self._problem, projector.statistics, constants)
         else:
-            fast = FastSettings(num_restarts=s.num_restarts, rows=s.space, optimize_noise=s.optimize_noise)
-            fast = replace(fast, num_steps=s.num_steps or fast.num_steps)
-            self._worker = FastProjector(self._problem, projector.statistics, fast)
+            fast = FastSettings(
+                num_steps=s.num_steps,
+                num_restarts=s.num_restarts,
+                rows=s.space,
+                optimize_noise=s.optimize_noise,
+                num_descent_steps=s.num_descent_steps,
+            )
+            assert projector.curvature is not None
+            self._worker = FastProjector(
+                self._problem, projector.statistics, projector.curvature, fast, projector.model.encoder
+            )
 
     def __iter__(self) -> Iterator[Step]:
         """Take the steps."""
@@ -257,7 +280,7 @@ def _planes(noise: Sequence[Tensor]) -> list[Tensor]:
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
     """Let no weight of a model ask for gradients meanwhile: projections need those of latents alone."""
-    networks = [model.generator, *([model.discriminator] if model.discriminator is not None else [])]
+    networks = [n for n in (model.generator, model.discriminator) if n is not None]
     wanting = [p for network in networks for p in network.parameters() if p.requires_grad]
     for parameter in wanting:
         parameter.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Where the latents of a network lie in W: centre, spread, and the axes of its cloud."""
+"""Where the latents of a network lie in W: centre, spread, and coordinates in which their cloud is round."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ class WStatistics:
     """Its centre, [w_dim]."""
     std: float
     """Root of the mean squared distance from the centre: one number, not one for each component."""
-    axes: Tensor
-    """Principal axes as columns, each as long as the spread along it, [w_dim, w_dim]: w = mean + axes·v, where v of
-    the network's own latents has mean 0 and covariance 1."""
+    root: Tensor
+    """Square root of the cloud's covariance, [w_dim, w_dim]: w = mean + root·v, where v of the network's own latents
+    has mean 0 and covariance 1. The symmetric root: principal axes would do, but their signs and order are chance."""
+    inverse_root: Tensor
+    """Its inverse."""
     latents: Tensor
     """The latents themselves, [num_samples, w_dim]."""
 
     def to_w(self, v: Tensor) -> Tensor:
         """Return w [..., w_dim] of whitened latents [..., w_dim]."""
-        return self.mean + v @ self.axes.T
+        return self.mean + v @ self.root
 
     def to_v(self, w: Tensor) -> Tensor:
         """Return whitened latents [N, w_dim] of w [N, w_dim]."""
-        lengths = self.axes.square().sum(dim=0)
-        return (w - self.mean) @ (self.axes / lengths)
+        return (w - self.mean) @ self.inverse_root
 
 
 @torch.no_grad()
@@ -68,5 +69,7 @@ def w_statistics(generator: Generator, c: Tensor | None = None, num_samples: int
     values, vectors = torch.linalg.eigh(covariance.cpu())
     spreads = values.clamp(min=0).sqrt()
     spreads = spreads.clamp(min=max(float(spreads[-1]) * _SMALLEST_SPREAD, torch.finfo(torch.float32).tiny))
-    axes = (vectors * spreads).to(parameter.device, parameter.dtype)
-    return WStatistics(mean=mean, std=std, axes=axes, latents=latents)
+    root, inverse_root = (
+        ((vectors * scale) @ vectors.T).to(parameter.device, parameter.dtype) for scale in (spreads, 1 / spreads)
+    )
+    return WStatistics(mean=mean, std=std, root=root, inverse_root=inverse_root, latents=latents)

@@ -77,6 +77,7 @@ class Model:
         self.device = torch.device(device)
         self.generator = snapshot.generator
         self.discriminator = snapshot.discriminator
+        self.encoder = snapshot.encoder
         self.facts: SnapshotFacts = snapshot.facts
         self.model_hash = model_hash(snapshot.generator)
 

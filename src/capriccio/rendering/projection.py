@@ -179,7 +179,7 @@ def _identity(model: Model, projector: Projector) -> dict[str, Any]:
         "network": projector.distance.card.weights,
         "settings": {
             "method": s.method, "space": s.space, "num_steps": s.num_steps, "num_restarts": s.num_restarts,
-            "optimize_noise": s.optimize_noise, "seed": s.seed,
+            "num_descent_steps": s.num_descent_steps, "optimize_noise": s.optimize_noise, "seed": s.seed,
         },
     }  # fmt: skip
 

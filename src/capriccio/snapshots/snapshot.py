@@ -22,10 +22,14 @@ from capriccio.config import DiscriminatorConfig, GeneratorConfig, from_dict, to
 from capriccio.durable import replacing
 from capriccio.errors import ConfigError, SnapshotError
 from capriccio.networks.discriminator import Discriminator
+from capriccio.networks.encoder import Encoder, EncoderConfig
 from capriccio.networks.generator import Generator
+from capriccio.snapshots.encoder_file import encoder_tensors
 
-FORMAT_VERSION = 1
-"""Raised when the header changes so that older programs cannot read it; older versions always load."""
+FORMAT_VERSION = 2
+"""Raised when the header changes so that older programs cannot read it; older versions always load.
+
+Version 2 may hold an encoder; a file without one is still written as version 1."""
 
 _KEY = "capriccio"
 
@@ -67,6 +71,8 @@ class Snapshot:
     """The discriminator; None in slim snapshots."""
     facts: SnapshotFacts
     """What it says about itself."""
+    encoder: Encoder | None = None
+    """What guesses latents of pictures, for projection; None = not trained."""
 
 
 def snapshot_bytes(snapshot: Snapshot, dtype: StoredDtype = "float32") -> bytes:
@@ -75,18 +81,21 @@ def snapshot_bytes(snapshot: Snapshot, dtype: StoredDtype = "float32") -> bytes:
     discriminator = snapshot.discriminator
     if discriminator is not None:
         tensors |= _stored(discriminator, "discriminator.", _DTYPES[dtype])
+    if snapshot.encoder is not None:
+        tensors |= {f"encoder.{name}": tensor for name, tensor in encoder_tensors(snapshot.encoder).items()}
     header = header_of(snapshot, dtype)
     return save(tensors, metadata={_KEY: json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=True)})
 
 
 def header_of(snapshot: Snapshot, dtype: StoredDtype = "float32") -> dict[str, Any]:
     """Return what the header of a snapshot's file says."""
-    discriminator = snapshot.discriminator
+    discriminator, encoder = snapshot.discriminator, snapshot.encoder
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": 1 if encoder is None else FORMAT_VERSION,
         "generator": to_dict(snapshot.generator.config),
         "discriminator": None if discriminator is None else to_dict(discriminator.config),
         "dtype": dtype,
+        **({} if encoder is None else {"encoder": to_dict(encoder.config)}),
         **dataclasses.asdict(snapshot.facts),
     }
 
@@ -134,6 +143,8 @@ def load_snapshot(path: Path, device: torch.device | str = "cpu") -> Snapshot:
         generator = Generator(from_dict(GeneratorConfig, header["generator"]))
         plan = header["discriminator"]
         discriminator = None if plan is None else Discriminator(from_dict(DiscriminatorConfig, plan))
+        guesses = header.get("encoder")
+        encoder = None if guesses is None else Encoder(from_dict(EncoderConfig, guesses))
         known = {f.name for f in dataclasses.fields(SnapshotFacts)}
         facts = SnapshotFacts(**{key: value for key, value in header.items() if key in known})
     except (KeyError, ConfigError) as error:
@@ -144,10 +155,13 @@ def load_snapshot(path: Path, device: torch.device | str = "cpu") -> Snapshot:
     if discriminator is not None:
         _fill(path, discriminator, "discriminator.", tensors)
         discriminator.to(device).eval().requires_grad_(False)
+    if encoder is not None:
+        _fill(path, encoder, "encoder.", tensors)
+        encoder.to(device).eval().requires_grad_(False)
     if tensors:
         raise SnapshotError(f"'{path}' has tensors that no part of the network wants: {_some(sorted(tensors))}.")
     generator.to(device).eval().requires_grad_(False)
-    return Snapshot(generator=generator, discriminator=discriminator, facts=facts)
+    return Snapshot(generator=generator, discriminator=discriminator, facts=facts, encoder=encoder)
 
 
 def model_hash(generator: Generator) -> str:

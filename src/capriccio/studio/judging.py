@@ -17,11 +17,10 @@ from torch import Tensor
 from capriccio.data.cache import cache_folder
 from capriccio.data.pictures import PictureError
 from capriccio.detection.calibrate import stored_calibration
-from capriccio.detection.detector import BASE_RATES, DETECTOR_SETTINGS, Detector
+from capriccio.detection.detector import BASE_RATES, Detector, detecting_projector
 from capriccio.detection.scoring import Calibration
 from capriccio.errors import SnapshotError
 from capriccio.inversion.problem import Step
-from capriccio.inversion.project import Projector
 from capriccio.inversion.targets import to_images, to_target
 from capriccio.provenance import Provenance
 from capriccio.rendering.grids import to_picture, to_uint8
@@ -85,7 +84,7 @@ def _judge(studio: Studio, target: Tensor, resized: bool, tell: Tell) -> Outcome
     try:
         calibration = stored_calibration(model, cache_folder())
     except SnapshotError as error:
-        projection = Projector(model, DETECTOR_SETTINGS).project(target, on_step=progress.step)
+        projection = detecting_projector(model).project(target, on_step=progress.step)
         distance = float(projection.distances[0])
         facts: dict[str, Any] = {"verdict": None, "sentence": f"No verdict: {error}", "distance": distance}
     else:
