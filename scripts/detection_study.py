@@ -1,10 +1,14 @@
-"""How well the detector tells a model's pictures from photographs it never saw: the table of docs/detection.md.
+"""How well the detector tells a model's pictures from others: the tables of docs/detection.md.
 
-    python scripts/detection_study.py CALIBRATED.safetensors --data landscapes-128.zip --count 200 --out study
+    python scripts/detection_study.py CALIBRATED.safetensors --data landscapes-128.zip --count 200 --out study \
+        --network other=other-network.safetensors
 
-Pictures of both classes are none of those used for calibration: fresh seeds, and the half of the held-out photographs
-that ``capriccio calibrate`` leaves alone. Every edit is applied to both classes alike. Writes ``study/detection.json``
-and ``study/scores.svg``; intervals are bootstrap, 95 %.
+Pictures of both classes are none of those used for calibration: fresh seeds painted with random noise, and the half of
+the held-out photographs that ``capriccio calibrate`` leaves alone. Every edit is applied to both classes alike. Groups
+beside them: ``stored``, the model's pictures with its stored noise, and pictures by other networks (``--network``).
+
+What a projection found is kept in ``OUT/<group>-<edit>.npz`` and not computed again, so the study can be interrupted,
+and begun before there is a calibration. The table goes to ``OUT/detection.json``, histograms to ``OUT/scores.svg``.
 """
 
 from __future__ import annotations
@@ -12,21 +16,26 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 import capriccio
 from capriccio.data.pictures import Pixels
 from capriccio.detection.calibrate import calibration_half, made_picture, stored_calibration
-from capriccio.detection.detect import judge_in_batches
-from capriccio.detection.detector import Detector, Verdict
+from capriccio.detection.detector import decide, detecting_projector, evidence_of
 from capriccio.detection.edits import Picture, jpeg, resized_and_back
+from capriccio.detection.evidence import FEATURES
 from capriccio.detection.photographs import read_photographs
-from capriccio.detection.scoring import auc
+from capriccio.detection.scoring import Calibration, auc
+from capriccio.errors import SnapshotError
+from capriccio.inversion.project import Projector
 from capriccio.inversion.targets import to_images
 from capriccio.loading.model import Model
+from capriccio.ops.quantize import quantize
 from capriccio.rendering.report import plot_file
 from capriccio.rendering.verdicts import score_histogram
 
@@ -34,45 +43,54 @@ FIRST_INDEX = 1_000_000
 """Calibration pictures have lower numbers."""
 
 NUM_BOOTSTRAPS = 2000
+LEVEL = 0.01
+VERDICTS = ("made", "undecided", "not-made", "out-of-domain")
 
-EDITS = {
+EDITS: dict[str, Callable[[Picture], Picture]] = {
     "none": lambda picture: picture,
     "jpeg75": lambda picture: jpeg(picture, 75),
     "half": lambda picture: resized_and_back(picture, 0.5),
 }
 
+Numbers = NDArray[np.float64]
+Found = dict[str, Numbers]
+
 
 def edited(pixels: Pixels, edit: str) -> Pixels:
     """Return a picture [3, H, W] after an edit."""
-    picture: Picture = EDITS[edit](Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
+    picture = EDITS[edit](Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
-def judge(detector: Detector, pictures: list[Pixels], batch: int) -> list[Verdict]:
-    """Return the verdicts of pictures."""
-    names = [str(i) for i in range(len(pictures))]
-    return judge_in_batches(detector, to_images(pictures), names, batch)
-
-
-def summary(made: list[Verdict], real: list[Verdict]) -> dict[str, object]:
-    """Return AUC of score and of raw distance, what is found at 1 % false alarms, and how verdicts fall."""
-    scores = [np.array([v.score for v in vs]) for vs in (made, real)]
-    distances = [-np.array([v.distance for v in vs]) for vs in (made, real)]
-    rng = np.random.default_rng(0)
-    again = [auc(*(rng.choice(s, len(s)) for s in scores)) for _ in range(NUM_BOOTSTRAPS)]
-    threshold = np.quantile(scores[1], 0.99, method="higher")
-    kinds = ("made", "undecided", "not-made", "out-of-domain")
-    return {
-        "made": len(made),
-        "real": len(real),
-        "auc": auc(*scores),
-        "auc_95": [float(np.quantile(again, q)) for q in (0.025, 0.975)],
-        "auc_of_distance": auc(*distances),
-        "found_at_1_percent": float((scores[0] > threshold).mean()),
-        "verdicts_of_made": {k: sum(v.verdict == k for v in made) for k in kinds},
-        "verdicts_of_real": {k: sum(v.verdict == k for v in real) for k in kinds},
-        "median_seconds": float(np.median([v.seconds for v in made + real])),
+def found_for(path: Path, projector: Projector, pictures: Callable[[], Sequence[Pixels]], batch: int) -> Found:
+    """Return evidence, distances and seconds of a group of pictures, from ``path`` where it is there already."""
+    if path.is_file():
+        with np.load(path) as stored:
+            return {name: stored[name] for name in stored.files}
+    rows, distances, seconds = [], [], []
+    known = pictures()
+    for start in range(0, len(known), batch):
+        images = to_images(list(known[start : start + batch]))
+        projection = projector.project(images)
+        rows.append(evidence_of(projector, images, projection))
+        distances.append(projection.distances.double().cpu().numpy())
+        seconds.append(np.full(len(images), projection.seconds / len(images)))
+        print(f"{path.stem}: {start + len(images)} of {len(known)}", flush=True)
+    found = {
+        "evidence": np.concatenate(rows),
+        "distances": np.concatenate(distances),
+        "seconds": np.concatenate(seconds),
     }
+    np.savez(path, **found)
+    return found
+
+
+def pictures_of(model: Model, count: int, *, stored_noise: bool = False) -> list[Pixels]:
+    """Return pictures of a network, half of them truncated."""
+    if not stored_noise:
+        return [made_picture(model, FIRST_INDEX + i) for i in range(count)]
+    ws = [model.ws(seeds=[FIRST_INDEX + i], truncation_psi=(1.0, 0.7)[i % 2]) for i in range(count)]
+    return [quantize(model.images(w))[0].cpu().numpy() for w in ws]
 
 
 def unseen_photographs(model: Model, data: str, count: int) -> list[Pixels]:
@@ -81,30 +99,97 @@ def unseen_photographs(model: Model, data: str, count: int) -> list[Pixels]:
     return [pixels for _, pixels in read_photographs(data, model.shape, names, count)]
 
 
+def verdicts(calibration: Calibration, scores: Numbers) -> dict[str, int]:
+    """Count the verdicts at the usual level."""
+    pairs = zip(calibration.p_made(scores), calibration.p_not_made(scores), strict=True)
+    told = [decide(float(a), float(b), LEVEL) for a, b in pairs]
+    return {name: told.count(name) for name in VERDICTS if name in told}
+
+
+def separation(calibration: Calibration, made: Found, real: Found) -> dict[str, object]:
+    """Return AUC of score, energy and raw distance with an interval, and what is found at 1 % false alarms."""
+    scores = [calibration.scorer.scores(f["evidence"]) for f in (made, real)]
+    rng = np.random.default_rng(0)
+    again = [auc(*(rng.choice(s, len(s)) for s in scores)) for _ in range(NUM_BOOTSTRAPS)]
+    threshold = np.quantile(scores[1], 1 - LEVEL, method="higher")
+    return {
+        "made": len(scores[0]),
+        "real": len(scores[1]),
+        "auc": auc(*scores),
+        "auc_95": [float(np.quantile(again, q)) for q in (0.025, 0.975)],
+        "auc_of_energy": auc(-made["evidence"][:, 0], -real["evidence"][:, 0]),
+        "auc_of_distance": auc(-made["distances"], -real["distances"]),
+        "found_at_1_percent": float((scores[0] > threshold).mean()),
+        "seconds": float(np.median(np.concatenate([made["seconds"], real["seconds"]]))),
+    }
+
+
+def by_complexity(calibration: Calibration, made: Found, real: Found) -> list[dict[str, object]]:
+    """Return verdicts in three equal parts of the photographs, by how much detail they have, and of the made alike."""
+    column = FEATURES.index("log_detail_1")
+    limits = np.quantile(real["evidence"][:, column], (1 / 3, 2 / 3))
+    rows: list[dict[str, object]] = []
+    for part, name in enumerate(("plain", "middling", "busy")):
+        row: dict[str, object] = {"part": name}
+        for kind, found in (("made", made), ("real", real)):
+            chosen = found["evidence"][np.digitize(found["evidence"][:, column], limits) == part]
+            row[kind] = {"pictures": len(chosen)} | verdicts(calibration, calibration.scorer.scores(chosen))
+        rows.append(row)
+    return rows
+
+
 def main() -> None:
-    """Judge, count, write."""
+    """Project, judge, count, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", help="calibrated snapshot")
+    parser.add_argument("model", help="snapshot, calibrated or not yet")
     parser.add_argument("--data", required=True, help="the data set it was trained on")
     parser.add_argument("--count", type=int, default=200, help="pictures of each class")
     parser.add_argument("--edits", default="none,jpeg75,half", help=f"of {', '.join(EDITS)}")
+    parser.add_argument("--network", action="append", default=[], metavar="NAME=SNAPSHOT", help="other networks")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path("detection-study"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     model = capriccio.load(arguments.model)
-    calibration = stored_calibration(model, Path())
-    detector = Detector(model, calibration)
-    made = [made_picture(model, FIRST_INDEX + i) for i in range(arguments.count)]
-    real = unseen_photographs(model, arguments.data, arguments.count)
-    table: dict[str, object] = {"model": model.model_hash}
+    projector = detecting_projector(model)
+
+    def group(name: str, edit: str, source: Callable[[], list[Pixels]]) -> Found:
+        path = arguments.out / f"{name}-{edit}.npz"
+        return found_for(path, projector, lambda: [edited(p, edit) for p in source()], arguments.batch)
+
+    started = time.monotonic()
+    pairs = {}
     for edit in arguments.edits.split(","):
-        started = time.monotonic()
-        found = [judge(detector, [edited(p, edit) for p in kind], arguments.batch) for kind in (made, real)]
-        table[edit] = summary(*found) | {"seconds": round(time.monotonic() - started)}
-        (arguments.out / "detection.json").write_text(json.dumps(table, indent=1))
-        print(edit, json.dumps(table[edit]), flush=True)
+        real = group("real", edit, lambda: unseen_photographs(model, arguments.data, arguments.count))
+        pairs[edit] = (group("made", edit, lambda: pictures_of(model, arguments.count)), real)
+    others = {"stored": group("stored", "none", lambda: pictures_of(model, arguments.count // 2, stored_noise=True))}
+    for asked in arguments.network:
+        name, _, path = asked.partition("=")
+        others[name] = group(name, "none", lambda p=path: pictures_of(capriccio.load(p), arguments.count // 2))
+    print(f"projected in {time.monotonic() - started:.0f} s")
+    try:
+        calibration = stored_calibration(model, Path())
+    except SnapshotError as error:
+        print(f"no table yet: {error}")
+        return
+    table: dict[str, object] = {"model": model.model_hash}
+    for edit, (made, real) in pairs.items():
+        told = {
+            name: verdicts(calibration, calibration.scorer.scores(f["evidence"]))
+            for name, f in (("made", made), ("real", real))
+        }
+        table[edit] = separation(calibration, made, real) | {"verdicts": told}
+    table["by_complexity"] = by_complexity(calibration, *pairs["none"])
+    for name, found in others.items():
+        scores = calibration.scorer.scores(found["evidence"])
+        made_scores = calibration.scorer.scores(pairs["none"][0]["evidence"])
+        row = {"pictures": len(scores), "verdicts": verdicts(calibration, scores), "auc": auc(made_scores, scores)}
+        if name == "stored":
+            row["auc"] = auc(scores, calibration.scorer.scores(pairs["none"][1]["evidence"]))
+        table[name] = row
+    (arguments.out / "detection.json").write_text(json.dumps(table, indent=1))
     (arguments.out / "scores.svg").write_text(plot_file(score_histogram(calibration)))
+    print(json.dumps(table, indent=1))
 
 
 if __name__ == "__main__":

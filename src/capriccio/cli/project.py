@@ -36,6 +36,7 @@ def run(argv: Sequence[str]) -> int:
             space=asked.space,
             num_steps=asked.steps,
             num_restarts=asked.restarts,
+            num_descent_steps=asked.descent,
             optimize_noise=asked.optimize_noise,
             seed=asked.seed,
         ),
@@ -100,13 +101,20 @@ def _parser() -> CommandParser:
     parser.add_argument("--out", type=str, default="projected", help="Folder for what is found; finished ones stay.")
     parser.add_argument(
         "--method", type=Literal["fast", "official"], default="fast",
-        help="fast: good starts and whitened steps; official: that of the StyleGAN2 paper, step for step.",
+        help="fast: a guess and Gauss-Newton steps; official: that of the StyleGAN2 paper, step for step.",
     )  # fmt: skip
     parser.add_argument(
         "--space", type=Literal["w", "w+"], default="w",
         help="w: one row for all layers; w+: a row for each, nearer to photographs but harder to edit.",
     )  # fmt: skip
-    parser.add_argument("--steps", type=int | None, default=None, help="Steps; null = 60 (fast), 1000 (official).")
+    parser.add_argument(
+        "--steps", type=int | None, default=None,
+        help="Steps; null = 12 linearisations from an encoder's guess, 24 without one (fast), 1000 (official).",
+    )  # fmt: skip
+    parser.add_argument(
+        "--descent", type=int, default=0,
+        help="Steps of the fast method that make --distance small, after the others; w+ takes at least 40.",
+    )  # fmt: skip
     parser.add_argument("--restarts", type=int, default=1, help="Starts of the fast method; the best is kept.")
     parser.add_argument(
         "--optimize-noise", action=YES_NO, default=False, help="Let the fast method look for noise maps too."

@@ -60,10 +60,12 @@ class ProjectionSettings:
             raise UsageError(f"the method is fast or official, got '{self.method}'.")
         if self.space not in ("w", "w+"):
             raise UsageError(f"the space is w or w+, got '{self.space}'.")
-        if self.method == "official" and (self.space != "w" or self.num_restarts != 1):
-            raise UsageError("the official method knows the space w and one start; use --method fast for others.")
+        if self.method == "official" and (self.space != "w" or self.num_restarts != 1 or self.num_descent_steps):
+            raise UsageError("the official method knows the space w and one start, and no --descent; use --method fast for others.")
         if self.num_steps is not None and not 1 <= self.num_steps <= 100_000:
             raise UsageError(f"steps lie in 1..100000, got {self.num_steps}.")
+        if not 0 <= self.num_descent_steps <= 100_000:
+            raise UsageError(f"steps of descent lie in 0..100000, got {self.num_descent_steps}.")
         if not 1 <= self.num_restarts <= 16:
             raise UsageError(f"restarts lie in 1..16, got {self.num_restarts}.")
 
