@@ -61,7 +61,7 @@ class ProjectionSettings:
         if self.space not in ("w", "w+"):
             raise UsageError(f"the space is w or w+, got '{self.space}'.")
         if self.method == "official" and (self.space != "w" or self.num_restarts != 1 or self.num_descent_steps):
-            raise UsageError("the official method knows the space w and one start, and no --descent; use --method fast for others.")
+            raise UsageError("the official method knows the space w, one start and no descent; use --method fast.")
         if self.num_steps is not None and not 1 <= self.num_steps <= 100_000:
             raise UsageError(f"steps lie in 1..100000, got {self.num_steps}.")
         if not 0 <= self.num_descent_steps <= 100_000:
