@@ -87,7 +87,7 @@ def convert(
         raise UsageError(f"'{destination}' is the file that is read; name another to write.")
     snapshot = read_network(source, which=which)
     if slim:
-        snapshot = dataclasses.replace(snapshot, discriminator=None)
+        snapshot = dataclasses.replace(snapshot, discriminator=None, encoder=None)
     if to == "snapshot":
         save_snapshot(destination, snapshot, dtype)
         stored = load_snapshot(destination).generator

@@ -19,7 +19,7 @@ from capriccio.snapshots.snapshot import Snapshot, StoredDtype, load_snapshot
 
 
 class HubModel(nn.Module, PyTorchModelHubMixin, library_name="capriccio", tags=["stylegan2", "gan"]):
-    """Generator, and discriminator where there is one, as the hub's programs expect a model.
+    """Generator, and discriminator and encoder where there are, as the hub's programs expect a model.
 
     ``HubModel.from_pretrained("owner/name")`` or a folder; ``model(z, c)`` paints; ``model.snapshot`` is everything.
     """
@@ -29,13 +29,16 @@ class HubModel(nn.Module, PyTorchModelHubMixin, library_name="capriccio", tags=[
         super().__init__()
         self.generator = snapshot.generator
         self.discriminator = snapshot.discriminator
+        self.encoder = snapshot.encoder
         self.facts = snapshot.facts
         self.dtype: StoredDtype = dtype
 
     @property
     def snapshot(self) -> Snapshot:
         """The network with its facts."""
-        return Snapshot(generator=self.generator, discriminator=self.discriminator, facts=self.facts)
+        return Snapshot(
+            generator=self.generator, discriminator=self.discriminator, facts=self.facts, encoder=self.encoder
+        )
 
     def forward(self, z: Tensor, c: Tensor | None = None, *, psi: float = 1.0) -> Tensor:
         """Return images [N, C, H, W], about −1…1, of latents [N, z_dim] and labels [N, c_dim]."""
