@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,7 +158,13 @@ def _worker_errors() -> Iterator[None]:
 
 @contextmanager
 def joined_processes(device: torch.device) -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` started; without it, be the only one."""
+    """Join the processes that ``torchrun`` started; without it, be the only one.
+
+    At the end, also by an error, the group is gone with its threads. It must be: a thread of gloo that lets go of its
+    last tensor while the interpreter shuts down is killed for touching it, and takes the process along ("terminate
+    called without an active exception", SIGABRT), after all was done. ``destroy_process_group`` ends the threads only
+    if nothing else holds the group.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Processes()
@@ -164,11 +172,25 @@ def joined_processes(device: torch.device) -> Iterator[Processes]:
     backend = "nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # Its functions have the group of the moment they are imported as default argument and would hold it forever;
+    # torch.compile and torch.func import it at first use. Imported now, they hold None.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
     try:
         yield Processes(dist.get_rank(), world_size)
+    except BaseException as error:
+        _clear_frames(error)
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def _clear_frames(error: BaseException) -> None:
+    """Empty the left functions in the tracebacks of ``error`` and its causes: their variables may hold the group."""
+    chain: BaseException | None = error
+    while chain is not None:
+        traceback.clear_frames(chain.__traceback__)
+        chain = chain.__cause__ or chain.__context__
 
 
 @contextmanager

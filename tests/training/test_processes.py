@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -76,6 +77,51 @@ def test_two_processes_augment_as_one_does(archive, tmp_path):
     assert_like(tmp_path / "two", tmp_path / "one")
     one, two = (read_header(tmp_path / name / FINAL)["augment_p"] for name in ("one", "two"))
     assert one == two > 0
+
+
+THREADS_AFTERWARDS = """
+import importlib, os, sys
+from pathlib import Path
+import torch
+from capriccio.errors import WorkerError
+from capriccio.runtime import joined_processes
+
+def threads():
+    return [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+
+try:
+    with joined_processes(torch.device("cpu")) as processes:
+        importlib.import_module("torch._dynamo")  # as the first gradient of a gradient does
+        processes.sum(torch.ones(3))
+        assert any("gloo" in name for name in threads()), threads()
+        if sys.argv[1] == "failing":
+            if processes.rank == 1:
+                raise KeyError("a mistake")
+            processes.sum(torch.ones(3))
+except (WorkerError, KeyError) as error:
+    print(type(error).__name__, [name for name in threads() if "gloo" in name])
+else:
+    print("well", [name for name in threads() if "gloo" in name])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at threads by name where Linux lists them")
+@pytest.mark.parametrize(("how", "told"), [("well", ["well", "well"]), ("failing", ["WorkerError", "KeyError"])])
+def test_threads_of_the_exchange_end_with_it(how, told):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    group = {"OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    processes = []
+    for rank in range(2):
+        command = [sys.executable, "-c", THREADS_AFTERWARDS, how]
+        environment = os.environ | group | {"RANK": str(rank)}
+        processes.append(subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ))  # fmt: skip
+    said = [process.communicate(timeout=100)[0] for process in processes]
+    assert said == [f"{name} []\n" for name in told]
+    assert [process.returncode for process in processes] == [0, 0]
 
 
 def test_when_a_worker_is_killed_the_others_stop_and_say_so(archive, tmp_path):
