@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from capriccio.cli.parser import DEVICE_HELP, CommandParser
-from capriccio.cli.progress import Progress, shown_progress
+from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
-    from capriccio.detection.detector import Detector, Verdict
-    from capriccio.inversion.targets import Target
-    from capriccio.rendering.verdicts import Judged
+    from capriccio.detection.detect import Judged
+    from capriccio.detection.detector import Verdict
 
 
 def run(argv: Sequence[str]) -> int:
@@ -29,6 +28,7 @@ def run(argv: Sequence[str]) -> int:
         raise UsageError(f"--fdr lies between 0 and 1, got {asked.fdr}.")
     from capriccio.data.cache import cache_folder
     from capriccio.detection.calibrate import stored_calibration
+    from capriccio.detection.detect import judge_targets
     from capriccio.detection.detector import BASE_RATES, Detector, accused_at_fdr
     from capriccio.inversion.targets import find_pictures, open_targets
     from capriccio.loading.model import load
@@ -42,7 +42,8 @@ def run(argv: Sequence[str]) -> int:
         model = load(source, device=asked.device)
         detector = Detector(model, stored_calibration(model, cache_folder()), level=asked.level)
         with shown_progress("judging") as progress:
-            judged = _judge(detector, list(open_targets(paths, model.shape)), asked.batch, progress)
+            judged = judge_targets(detector, list(open_targets(paths, model.shape)), asked.batch, progress)
+        judged = [_with_provenance(j, model.model_hash) for j in judged]
         if asked.fdr is not None:
             accused = accused_at_fdr([j.verdict.p_not_made for j in judged], asked.fdr)
             judged = [_with_fdr(j, made) for j, made in zip(judged, accused, strict=True)]
@@ -66,28 +67,12 @@ def run(argv: Sequence[str]) -> int:
     return int(asked.fail_on is not None and any(v.verdict == asked.fail_on for v in everything))
 
 
-def _judge(detector: Detector, targets: Sequence[Target], batch: int, progress: Progress) -> list[Judged]:
-    """Judge targets batch by batch; those that could not be read get the verdict "error"."""
-    from capriccio.detection.detector import Verdict
-    from capriccio.inversion.targets import to_images
-    from capriccio.rendering.verdicts import Judged
-
-    judged: dict[Path, Judged] = {}
-    readable = [t for t in targets if t.pixels is not None]
-    for target in targets:
-        if target.pixels is None:
-            model_hash = detector.model.model_hash
-            verdict = Verdict(file=str(target.path), verdict="error", model=model_hash, error=target.problem)
-            judged[target.path] = Judged(verdict=verdict)
-    for start in range(0, len(readable), batch):
-        part = readable[start : start + batch]
-        images = to_images([t.pixels for t in part if t.pixels is not None])
-        verdicts, projection = detector.detect(images, [str(t.path) for t in part])
-        for i, target in enumerate(part):
-            verdict = replace(verdicts[i], provenance=_provenance(target.path, detector.model.model_hash))
-            judged[target.path] = Judged(verdict=verdict, picture=images[i], reconstruction=projection.images[i])
-        progress(start + len(part), len(readable))
-    return [judged[t.path] for t in targets]
+def _with_provenance(judged: Judged, model_hash: str) -> Judged:
+    """Add what the file says about itself."""
+    verdict = judged.verdict
+    if verdict.verdict == "error":
+        return judged
+    return replace(judged, verdict=replace(verdict, provenance=_provenance(Path(verdict.file), model_hash)))
 
 
 def _provenance(path: Path, model_hash: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -11,8 +12,20 @@ from capriccio.data.cache import cache_folder
 from capriccio.detection.calibrate import stored_calibration
 from capriccio.detection.detector import Detector, Verdict
 from capriccio.errors import UsageError
-from capriccio.inversion.targets import find_pictures, open_targets, to_images
+from capriccio.inversion.targets import Target, find_pictures, open_targets, to_images
 from capriccio.loading.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A verdict with what can be shown of it."""
+
+    verdict: Verdict
+    """The verdict."""
+    picture: Tensor | None = None
+    """The picture, −1…1, [C, H, W]; None = it could not be read."""
+    reconstruction: Tensor | None = None
+    """Its reconstruction, [C, H, W]."""
 
 
 def detect(
@@ -41,19 +54,37 @@ def detect(
     if isinstance(pictures, Tensor):
         names = [str(i) for i in range(len(pictures))]
         return judge_in_batches(detector, pictures, names, batch)
-    targets = list(open_targets(find_pictures(pictures), model.shape))
-    readable = [t for t in targets if t.pixels is not None]
-    verdicts: dict[Path, Verdict] = {}
-    if readable:
-        images = to_images([t.pixels for t in readable if t.pixels is not None])
-        found = judge_in_batches(detector, images, [str(t.path) for t in readable], batch)
-        verdicts = {t.path: v for t, v in zip(readable, found, strict=True)}
-    failed = {
-        t.path: Verdict(file=str(t.path), verdict="error", model=model.model_hash, error=t.problem)
+    judged = judge_targets(detector, list(open_targets(find_pictures(pictures), model.shape)), batch)
+    return [j.verdict for j in judged]
+
+
+def judge_targets(
+    detector: Detector, targets: Sequence[Target], batch: int, progress: Callable[[int, int], None] | None = None
+) -> list[Judged]:
+    """Judge picture files in their order; one that could not be read gets the verdict "error".
+
+    Args:
+        detector: whom to ask.
+        targets: the files as they were opened.
+        batch: pictures at once.
+        progress: called with (done, total) readable pictures.
+    """
+    model_hash = detector.model.model_hash
+    judged = {
+        t.path: Judged(verdict=Verdict(file=str(t.path), verdict="error", model=model_hash, error=t.problem))
         for t in targets
         if t.pixels is None
     }
-    return [(verdicts | failed)[t.path] for t in targets]
+    readable = [t for t in targets if t.pixels is not None]
+    for start in range(0, len(readable), batch):
+        part = readable[start : start + batch]
+        images = to_images([t.pixels for t in part if t.pixels is not None])
+        verdicts, projection = detector.detect(images, [str(t.path) for t in part])
+        for i, target in enumerate(part):
+            judged[target.path] = Judged(verdict=verdicts[i], picture=images[i], reconstruction=projection.images[i])
+        if progress is not None:
+            progress(start + len(part), len(readable))
+    return [judged[t.path] for t in targets]
 
 
 def judge_in_batches(detector: Detector, images: Tensor, names: Sequence[str], batch: int) -> list[Verdict]:

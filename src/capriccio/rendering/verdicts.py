@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from capriccio.detection.detector import BASE_RATES, Verdict
+from capriccio.detection.detect import Judged
+from capriccio.detection.detector import BASE_RATES
 from capriccio.detection.scoring import Calibration, Numbers
 from capriccio.rendering.curves import Curve, Plot
 from capriccio.rendering.grids import to_picture, to_uint8
@@ -27,18 +27,6 @@ IN_WORDS = {
     "error": "could not be judged",
 }
 _DIFFERENCE_GAIN = 4.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A verdict with what can be shown of it."""
-
-    verdict: Verdict
-    """The verdict."""
-    picture: Tensor | None = None
-    """The picture, −1…1, [C, H, W]; None = it could not be read."""
-    reconstruction: Tensor | None = None
-    """Its reconstruction, [C, H, W]."""
 
 
 def score_histogram(calibration: Calibration, scores: Sequence[float] = ()) -> Plot:
