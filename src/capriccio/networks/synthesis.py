@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +74,10 @@ class StyledConv(nn.Module):
         strength = None if noise is None else self.noise_strength * total
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         return noise_bias_leaky_relu(y, noise, strength, self.bias * total, clamp=clamp)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles take over: all but what is kept of the weight, whose version counts anew in them."""
+        return {**self.__dict__, "_kept": None}
 
     def _kept_weight(self, dtype: torch.dtype) -> SharedWeight | None:
         """Return what is prepared of the weight, kept from call to call while it is the same; None in training mode.
