@@ -27,6 +27,9 @@ from capriccio.networks.generator import Generator
 FORMAT_VERSION = 1
 """Raised when the header changes so that older programs cannot read it; older versions always load."""
 
+TUNING_KIND = "tuning"
+"""What the header of a tuning says it is; see :mod:`capriccio.snapshots.tuning`."""
+
 _KEY = "capriccio"
 
 StoredDtype = Literal["float32", "float16"]
@@ -121,6 +124,8 @@ def read_header(path: Path) -> dict[str, Any]:
         raise SnapshotError(
             f"'{path}' has format version {version}; this program reads up to {FORMAT_VERSION}. Update capriccio."
         )
+    if header.get("kind") == TUNING_KIND:
+        raise SnapshotError(f"'{path}' is the tuning of a network, not a network; give it with --tuning.")
     return dict(header)
 
 
