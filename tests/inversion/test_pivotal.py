@@ -199,8 +199,8 @@ def test_pictures_tuned_together_are_mixed_and_those_tuned_apart_are_refused(fil
 
 def test_seeds_can_be_painted_by_a_tuned_network_too(files):
     tuning = str(files / "together/tuning.safetensors")
-    assert main(painting(files, "")[:3] + ["--seeds", "3", "--out", str(files / "plain")]) == 0
-    assert main(painting(files, "")[:3] + ["--seeds", "3", "--out", str(files / "changed"), "--tuning", tuning]) == 0
+    assert main([*painting(files, "")[:3], "--seeds", "3", "--out", str(files / "plain")]) == 0
+    assert main([*painting(files, "")[:3], "--seeds", "3", "--out", str(files / "changed"), "--tuning", tuning]) == 0
     assert (pixels(files / "plain/seed0003.png") != pixels(files / "changed/seed0003.png")).any()
 
 
