@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from capriccio.data.building.build import build_dataset
     from capriccio.detection.detect import detect
     from capriccio.errors import CapriccioError
+    from capriccio.inversion.pivotal import tune
     from capriccio.inversion.project import project
     from capriccio.latent.directions import edit, load_directions
     from capriccio.latent.mixing import mix
@@ -35,6 +36,7 @@ _HOME = {
     "mix": "capriccio.latent.mixing",
     "project": "capriccio.inversion.project",
     "train": "capriccio.training.loop",
+    "tune": "capriccio.inversion.pivotal",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "mix",
     "project",
     "train",
+    "tune",
 ]
 
 

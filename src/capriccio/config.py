@@ -607,6 +607,30 @@ class EvaluationConfig:
         _check("evaluation", (self.batch >= 1, f"batch must be at least 1, got {self.batch}"))
 
 
+FirForm = Literal["depthwise", "shifted", "triton"]
+UpForm = Literal["transposed", "phases", "folded"]
+EpilogueForm = Literal["matrix", "pointwise"]
+Layout = Literal["channels_last", "contiguous"]
+CudaGraphs = Literal["none", "compiler", "manual"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormsConfig:
+    """In which of several equal forms the networks compute: they differ in speed and rounding, in nothing else.
+
+    The defaults are the fastest on processors, where they were measured; docs/gpu.md says how to measure the others.
+    """
+
+    fir: FirForm = "depthwise"
+    """Low-pass filter: a depthwise convolution, shifted maps added up (which a compiler fuses), or a Triton kernel."""
+    up: UpForm = "transposed"
+    """Convolution that doubles the size: transposed, one to four phases, or that with the filter folded in."""
+    epilogue: EpilogueForm = "matrix"
+    """Noise and bias: one matrix product, or additions one by one (which a compiler fuses)."""
+    layout: Layout = "channels_last"
+    """How feature maps lie in memory."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
     """One training run, complete: the same configuration and data give the same networks."""
@@ -645,6 +669,10 @@ class RunConfig:
     """fp32, bf16, fp16, or the fastest safe one of the machine."""
     compile: bool = False
     """Compile the four phases with torch.compile."""
+    cuda_graphs: CudaGraphs = "none"
+    """Replay the work of a phase on a GPU as one graph: by the compiler (with compile), or recorded by ourselves."""
+    forms: FormsConfig = field(default_factory=FormsConfig)
+    """In which of several equal forms the networks compute."""
 
     def __post_init__(self) -> None:
         rounds = self.batch_per_round
@@ -659,6 +687,7 @@ class RunConfig:
             ),
             (self.generator.shape == self.discriminator.shape, "generator.shape and discriminator.shape must agree"),
             (self.generator.c_dim == self.discriminator.c_dim, "generator.c_dim and discriminator.c_dim must agree"),
+            (self.cuda_graphs != "compiler" or self.compile, "cuda_graphs: compiler needs compile: true"),
         )
 
 

@@ -83,6 +83,8 @@ class Provenance:
     """Names of files whose styles were mixed in."""
     edits: tuple[str, ...] = ()
     """Moves along editing directions, such as "snow +2 (middle)", in their order."""
+    tuned_from: str | None = None
+    """Hash of the network that ``model_hash`` was tuned from for some photographs; None = it was not."""
     software: str = "Capriccio"
     """Program that made the picture."""
     version: str = __version__
@@ -136,6 +138,8 @@ class Provenance:
             facts.append(f"layers {', '.join(map(str, self.mixed_layers))} mixed in")
         if self.edits:
             facts.append(f"edited by {', '.join(self.edits)[:_MAX_TEXT]}")
+        if self.tuned_from:
+            facts.append(f"tuned for a photograph from {self.tuned_from[:12]}")
         return (
             f"Synthetic {self.kind} made by a trained generative network ({', '.join(facts)}). "
             f"Licence of the weights: {self.licence[:_MAX_TEXT]}."

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -111,3 +113,17 @@ def test_what_is_kept_for_generating_follows_every_change_of_the_weights(generat
     after = generator.synthesis(ws, "const")
     assert not torch.equal(before, after)
     torch.testing.assert_close(after, fresh(ws))
+
+
+@torch.no_grad()
+def test_a_copy_that_is_changed_paints_what_it_became(generator):
+    # Once changed, the copy's weights have the version that the loaded ones had: versions count anew in copies.
+    generator.eval().load_state_dict(Generator(generator_config()).state_dict())
+    ws = generator.ws(torch.randn(2, 8))
+    generator.synthesis(ws, "const")
+    twin = copy.deepcopy(generator)
+    for conv in twin.synthesis.styled_convs():
+        conv.weight += torch.randn_like(conv.weight)
+    painted = twin.synthesis(ws, "const")
+    with torch.enable_grad():  # where derivatives are recorded nothing is kept
+        torch.testing.assert_close(painted, twin.synthesis(ws, "const").detach())

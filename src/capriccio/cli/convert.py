@@ -24,7 +24,9 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.loading.model import find_snapshot
 
     path = find_snapshot(asked.SRC)
-    report = convert(path, destination, to=to, which=asked.generator, dtype=asked.dtype, slim=asked.slim)
+    report = convert(
+        path, destination, to=to, which=asked.generator, dtype=asked.dtype, slim=asked.slim, tuning=asked.tuning
+    )
     if asked.json:
         print(json.dumps({"file": str(destination), **dataclasses.asdict(report)}))
         return 0
@@ -86,6 +88,10 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--dtype", type=Literal["float32", "float16"], default="float32",
         help="How numbers are stored; float16 halves the file, and the difference is measured and told.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tuning", type=str | None, default=None,
+        help="File of 'project --tune' whose change is written into the network, so that it is one of its own.",
     )  # fmt: skip
     parser.add_argument("--slim", action="store_true", help="Leave the discriminator out.")
     parser.add_argument("--json", action="store_true", help="Print what was done as one JSON document.")

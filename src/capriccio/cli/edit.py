@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.rendering.edit import EditRequest, save_edited
 
     source = source_of(asked.seeds, "--seeds")
-    model = load_model(asked)
+    model = load_model(asked, source)
     directions = load_directions(model, asked.directions)
     if asked.list:
         _show(directions, as_json=asked.json)

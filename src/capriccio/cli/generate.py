@@ -27,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
         singles=asked.singles,
         grid=asked.grid,
     )
-    model = load_model(asked)
+    model = load_model(asked, request.source)
     with shown_progress("painting") as progress:
         written = save_generated(model, request, files, progress)
     told = f"{len(written)} files in '{files.folder}', the last is '{written[-1].name}'."

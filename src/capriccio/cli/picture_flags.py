@@ -26,6 +26,11 @@ def add_picture_flags(parser: CommandParser, *, batch: int = 16) -> None:
         "-m", "--model", type=str | None, default=None,
         help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
     )  # fmt: skip
+    parser.add_argument(
+        "--tuning", type=str, default="auto",
+        help="File of 'project --tune' that the network is changed by; auto: the one beside latents that were found "
+        "with it; none: the network as it is.",
+    )  # fmt: skip
     look = parser.add_argument_group("from seed to picture")
     look.add_argument(
         "--psi", type=float, default=0.7,
@@ -49,11 +54,18 @@ def add_picture_flags(parser: CommandParser, *, batch: int = 16) -> None:
     parser.add_argument("--json", action="store_true", help="Print what was written as one JSON document.")
 
 
-def load_model(asked: Namespace) -> Model:
-    """Return the model that ``--model``, ``--device`` and ``--precision`` name."""
-    from capriccio.loading.model import load
+def load_model(asked: Namespace, *sources: Source) -> Model:
+    """Return the model that ``--model``, ``--device`` and ``--precision`` name, tuned as ``--tuning`` says.
 
-    return load(asked.model, device=asked.device, precision=asked.precision)
+    Args:
+        asked: the flags.
+        sources: what it will paint; latents may have been found for a tuned network.
+    """
+    from capriccio.loading.model import load
+    from capriccio.rendering.tuned_sources import with_tuning
+
+    model = load(asked.model, device=asked.device, precision=asked.precision)
+    return with_tuning(model, sources, asked.tuning)
 
 
 def look_of(asked: Namespace) -> Look:

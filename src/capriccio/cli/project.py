@@ -22,12 +22,14 @@ def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     if not asked.pictures:
         raise UsageError("name at least one picture or a folder of them.")
-    from capriccio.inversion.project import ProjectionSettings
+    from capriccio.inversion.pivotal import TuningSettings
+    from capriccio.inversion.project import ProjectionSettings, default_distance
     from capriccio.inversion.targets import find_pictures, open_targets
     from capriccio.loading.model import load
     from capriccio.perception.catalogue import Perception
     from capriccio.perception.weights import parse_sources
     from capriccio.rendering.projection import ProjectRequest, readable, save_projections
+    from capriccio.rendering.tuning import TuneRequest, save_tunings
 
     request = ProjectRequest(
         folder=Path(asked.out),
@@ -44,6 +46,14 @@ def run(argv: Sequence[str]) -> int:
         film=asked.film,
         class_index=asked["class"],
     )
+    tuning = None
+    if asked.tune != "none":
+        tuning = TuneRequest(
+            folder=request.folder,
+            together=asked.tune == "together",
+            settings=TuningSettings(num_steps=asked.tune_steps, locality=asked.tune_locality, batch=asked.batch),
+            class_index=request.class_index,
+        )
     paths = find_pictures(asked.pictures)
     model = load(asked.model, device=asked.device)
     perception = Perception(
@@ -59,6 +69,12 @@ def run(argv: Sequence[str]) -> int:
         records = save_projections(
             model, targets, request, distance, masks, lambda step: progress(step.step, step.num_steps)
         )
+    if tuning is not None:
+        with shown_progress("tuning") as progress:
+            records = save_tunings(
+                model, targets, tuning, distance or default_distance(model), masks,
+                lambda step: progress(step.step, step.num_steps),
+            )  # fmt: skip
     if asked.json:
         print(json.dumps(records, ensure_ascii=False))
     else:
@@ -128,6 +144,17 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--weights", type=str, action="append", default=[], metavar="KEY=PATH",
         help="Published weights, by path or address. Repeatable.",
+    )  # fmt: skip
+    tuning = parser.add_argument_group("pivotal tuning")
+    tuning.add_argument(
+        "--tune", type=Literal["none", "each", "together"], default="none",
+        help="Fine-tune the network until the latents paint the pictures: each = for every picture apart, the nearest; "
+        "together = one tuning for all, which can be mixed. Saved as a small file beside the latents.",
+    )  # fmt: skip
+    tuning.add_argument("--tune-steps", type=int, default=200, help="Steps of it; more come nearer.")
+    tuning.add_argument(
+        "--tune-locality", type=float, default=0.3,
+        help="How firmly the network is held to what it painted around the latents; 0 = not at all.",
     )  # fmt: skip
     parser.add_argument("--film", action=YES_NO, default=False, help="Keep the way there as an animation.")
     parser.add_argument("--class", type=int | None, default=None, help="Class, for conditional networks.")

@@ -22,6 +22,7 @@ from capriccio.interop.foreign import WhichGenerator, read_network
 from capriccio.interop.rosinality import to_checkpoint, warnings_about
 from capriccio.networks.generator import Generator
 from capriccio.snapshots.snapshot import Snapshot, StoredDtype, load_snapshot, model_hash, save_snapshot
+from capriccio.snapshots.tuning import load_tuning, tuned_snapshot
 
 Target = Literal["snapshot", "rosinality", "nvidia"]
 
@@ -67,6 +68,7 @@ def convert(
     which: WhichGenerator = "G_ema",
     dtype: StoredDtype = "float32",
     slim: bool = False,
+    tuning: str | Path | None = None,
 ) -> ConversionReport:
     """Read a network file of any kind and write it as another.
 
@@ -77,8 +79,10 @@ def convert(
         which: the averaged or the raw generator of a foreign file.
         dtype: how numbers are stored; float16 halves the file.
         slim: leave the discriminator out.
+        tuning: file of a tuning of this network that is applied to it first.
 
-    Raises: SnapshotError for a file that cannot be read or has no place in the format; UsageError for an ending that
+    Raises: SnapshotError for a file that cannot be read, has no place in the format, or is a tuning of another network;
+        UsageError for an ending that
         does not fit; StorageError if the disk does not take it.
     """
     if destination.suffix not in ENDINGS[to]:
@@ -86,6 +90,8 @@ def convert(
     if destination.exists() and source.exists() and destination.samefile(source):
         raise UsageError(f"'{destination}' is the file that is read; name another to write.")
     snapshot = read_network(source, which=which)
+    if tuning is not None:
+        snapshot = tuned_snapshot(snapshot, load_tuning(tuning))
     if slim:
         snapshot = dataclasses.replace(snapshot, discriminator=None, encoder=None)
     if to == "snapshot":

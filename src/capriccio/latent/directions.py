@@ -162,17 +162,24 @@ def load_directions(model: Model, path: str | Path | None = None) -> Directions:
     if path is None:
         for shipped in sorted(FOLDER.glob(f"*{SUFFIX}")):
             directions = read_directions(shipped)
-            if directions.model_hash == model.model_hash:
+            if _are_of(directions, model):
                 return directions
         raise UsageError(f"no directions come with this model ({model.model_hash}). Find them with "
                          "'capriccio directions --model M --out FILE' and name the FILE.")  # fmt: skip
     directions = read_directions(Path(path))
-    if directions.model_hash != model.model_hash:
+    if not _are_of(directions, model):
         raise UsageError(
             f"{path}: made for the model {directions.model_hash}; this one is {model.model_hash}, where they mean "
             "nothing. Use that model, or find this one's with 'capriccio directions --model M --out FILE'."
         )
     return directions
+
+
+def _are_of(directions: Directions, model: Model) -> bool:
+    """Whether directions mean something in a model: its own, or those of the network it was tuned from, whose W is
+    its own too.
+    """
+    return directions.model_hash in (model.model_hash, model.tuned_from)
 
 
 def save_directions(path: str | Path, directions: Directions) -> Path:

@@ -19,6 +19,7 @@ from capriccio.loading.bundled import bundled_names, bundled_path
 from capriccio.ops.truncation import truncate
 from capriccio.runtime import choose_device, choose_precision
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
+from capriccio.snapshots.tuning import Tuning, load_tuning, tuned_snapshot
 
 NoiseMode = Literal["const", "none", "random"]
 
@@ -80,6 +81,8 @@ class Model:
         self.encoder = snapshot.encoder
         self.facts: SnapshotFacts = snapshot.facts
         self.model_hash = model_hash(snapshot.generator)
+        self.tuning: Tuning | None = None
+        """What this network was tuned by (see :meth:`tuned`); None = it is as its file has it."""
 
     # ---- what it is
 
@@ -134,6 +137,12 @@ class Model:
         return self.facts.licence
 
     @property
+    def tuned_from(self) -> str | None:
+        """Hash of the network this one was tuned from (see :meth:`tuned`); None = it was not tuned."""
+        record = self.facts.card.get("tuning")
+        return str(record["base"]) if isinstance(record, dict) and "base" in record else None
+
+    @property
     def card(self) -> dict[str, Any]:
         """What is known about the model: training, data, numbers, licence."""
         return {
@@ -150,6 +159,17 @@ class Model:
         return f"<Model {self.model_hash} {self.shape}, {self.facts.nimg / 1000:g} kimg, on {self.device}>"
 
     # ---- what it does
+
+    def tuned(self, tuning: Tuning | str | Path) -> Model:
+        """Return another model, with a tuning of this network applied; this one stays as it is.
+
+        Raises: SnapshotError if the file is no tuning, or one of another network.
+        """
+        whole = Snapshot(generator=self.generator, discriminator=self.discriminator, facts=self.facts)
+        tuning = tuning if isinstance(tuning, Tuning) else load_tuning(tuning)
+        model = Model(tuned_snapshot(whole, tuning), device=self.device)
+        model.tuning = tuning
+        return model
 
     def z(self, seeds: Sequence[int]) -> Tensor:
         """Return input latents, [N, z_dim]; seed s is ``RandomState(s).randn(1, z_dim)``, the field's convention.

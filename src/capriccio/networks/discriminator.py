@@ -10,16 +10,18 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from capriccio.config import DiscriminatorConfig
+from capriccio.config import DiscriminatorConfig, FormsConfig
+from capriccio.networks.forms import Formed, set_forms
 from capriccio.networks.layers import EqualizedConv2d, EqualizedLinear, MinibatchStdDev
 from capriccio.networks.mapping import MappingNetwork
 from capriccio.networks.precision import low_precision_levels
+from capriccio.ops.layout import memory_format
 from capriccio.ops.resample import downsample2d, make_filter
 
 SQRT_HALF = 0.5**0.5
 
 
-class DiscriminatorBlock(nn.Module):
+class DiscriminatorBlock(Formed):
     """The layers of one level: fromRGB where there is one, two convolutions, ÷2 down."""
 
     filter: Tensor
@@ -64,7 +66,7 @@ class DiscriminatorBlock(nn.Module):
             seen = self.from_rgb(image)
             x = seen if x is None else x.to(dtype) + seen
             if self.architecture == "skip":
-                image = downsample2d(image, self.filter)
+                image = downsample2d(image, self.filter, form=self.forms.fir)
         assert x is not None
         x = x.to(dtype)
         if self.skip is None:
@@ -105,7 +107,7 @@ class DiscriminatorEpilogue(nn.Module):
         return logits
 
 
-class Discriminator(nn.Module):
+class Discriminator(Formed):
     """images [N, C, H, W], c [N, c_dim] → logits [N, 1]."""
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -125,6 +127,10 @@ class Discriminator(nn.Module):
     def set_precision(self, dtype: torch.dtype | None) -> None:
         """Run the highest ``config.num_fp16_res`` levels in ``dtype``; None = everything in float32."""
         self.low_precision = dtype
+
+    def set_forms(self, forms: FormsConfig) -> None:
+        """Compute in these of several equal forms; results differ in rounding only."""
+        set_forms(self, forms)
 
     def forward(self, images: Tensor, c: Tensor | None = None, *, num_sets: int = 1) -> Tensor:
         """Return logits [N, 1], float32; not probabilities.
@@ -162,7 +168,7 @@ class Discriminator(nn.Module):
     def _trunk(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
         low = low_precision_levels(self.config.shape.levels, self.config.num_fp16_res) if self.low_precision else ()
         x: Tensor | None = None
-        image = images.contiguous(memory_format=torch.channels_last)
+        image = images.contiguous(memory_format=memory_format(self.forms))
         outputs = []
         for block in self._blocks():
             dtype = self.low_precision if self.low_precision and block.level in low else torch.float32

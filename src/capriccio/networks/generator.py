@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from capriccio.config import GeneratorConfig
+from capriccio.config import FormsConfig, GeneratorConfig
+from capriccio.networks.forms import set_forms
 from capriccio.networks.mapping import MappingNetwork
 from capriccio.networks.synthesis import NoiseInput, SynthesisNetwork
 from capriccio.ops.truncation import truncate
@@ -65,3 +66,7 @@ class Generator(nn.Module):
     def set_precision(self, dtype: torch.dtype | None) -> None:
         """Run the highest levels in ``dtype``; None = everything in float32."""
         self.synthesis.set_precision(dtype)
+
+    def set_forms(self, forms: FormsConfig) -> None:
+        """Compute in these of several equal forms; results differ in rounding only."""
+        set_forms(self, forms)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from capriccio.config import Activation
+from capriccio.networks.forms import Formed
 from capriccio.ops.activation import bias_act, default_gain, is_homogeneous, leaky_relu_clamp
 from capriccio.ops.conv import Resampling, conv2d_resample
+from capriccio.ops.layout import memory_format
 from capriccio.ops.resample import make_filter
 
 
@@ -54,7 +56,7 @@ class EqualizedLinear(nn.Module):
         return f"{in_features}, {out_features}, activation={self.activation}, lr_multiplier={self.lr_multiplier:g}"
 
 
-class EqualizedConv2d(nn.Module):
+class EqualizedConv2d(Formed):
     """Convolution with equalised learning rate, resampling, bias, activation, gain and clamp.
 
     Source: StyleGAN2, appendix B.
@@ -87,12 +89,13 @@ class EqualizedConv2d(nn.Module):
         total = default_gain(self.activation) * gain
         folded = total if is_homogeneous(self.activation) else 1.0
         scale = folded / self.weight[0].numel() ** 0.5
-        weight = (self.weight * scale).to(x.dtype, memory_format=torch.channels_last)
+        weight = (self.weight * scale).to(x.dtype, memory_format=memory_format(self.forms))
         bias = None if self.bias is None else (self.bias * folded).to(x.dtype)
         late_bias = bias if self.resampling == "up" else None
         y = conv2d_resample(
-            x, weight, self.filter, resampling=self.resampling, bias=None if late_bias is not None else bias
-        )
+            x, weight, self.filter, resampling=self.resampling, bias=None if late_bias is not None else bias,
+            forms=self.forms,
+        )  # fmt: skip
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         if self.activation == "lrelu" and late_bias is None:
             return leaky_relu_clamp(y, clamp)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from capriccio.config import GeneratorConfig
+from capriccio.networks.forms import Formed
 from capriccio.networks.layers import EqualizedConv2d, EqualizedLinear, conv_weight
 from capriccio.networks.precision import low_precision_levels
 from capriccio.ops.activation import SQRT2, noise_bias_leaky_relu
 from capriccio.ops.conv import Resampling
+from capriccio.ops.layout import memory_format
 from capriccio.ops.modulated_conv import SharedWeight, modulated_conv2d, modulated_to_rgb
 from capriccio.ops.resample import make_filter, upsample2d
 
@@ -26,7 +28,7 @@ NoiseInput = Literal["const", "none"] | Sequence[Tensor]
 SQRT_HALF = 0.5**0.5
 
 
-class StyledConv(nn.Module):
+class StyledConv(Formed):
     """Modulated 3×3 convolution with noise, bias, leaky ReLU and clamp."""
 
     noise_const: Tensor
@@ -69,11 +71,15 @@ class StyledConv(nn.Module):
         weight = self.weight if self.demodulate else self.weight * (1 / self.weight[0].numel() ** 0.5)
         y = modulated_conv2d(
             x, weight, self.affine(w), self.filter, resampling=self.resampling, demodulate=self.demodulate, gain=total,
-            shared=self._kept_weight(x.dtype),
+            shared=self._kept_weight(x.dtype), forms=self.forms,
         )  # fmt: skip
         strength = None if noise is None else self.noise_strength * total
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return noise_bias_leaky_relu(y, noise, strength, self.bias * total, clamp=clamp)
+        return noise_bias_leaky_relu(y, noise, strength, self.bias * total, clamp=clamp, form=self.forms.epilogue)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles take over: all but what is kept of the weight, whose version counts anew in them."""
+        return {**self.__dict__, "_kept": None}
 
     def _kept_weight(self, dtype: torch.dtype) -> SharedWeight | None:
         """Return what is prepared of the weight, kept from call to call while it is the same; None in training mode.
@@ -113,7 +119,7 @@ class ToRGB(nn.Module):
         return rgb.float()
 
 
-class SynthesisBlock(nn.Module):
+class SynthesisBlock(Formed):
     """The layers of one level: ×2 up (or the learned constant), two convolutions, toRGB."""
 
     filter: Tensor
@@ -157,7 +163,7 @@ class SynthesisBlock(nn.Module):
         """
         if self.conv0 is None:
             start = self.constant_input.to(dtype)[None].expand(len(ws), -1, -1, -1)
-            x = self.conv1(start.contiguous(memory_format=torch.channels_last), ws[:, 0], noise[0])
+            x = self.conv1(start.contiguous(memory_format=memory_format(self.forms)), ws[:, 0], noise[0])
         else:
             assert x is not None
             x = x.to(dtype)
@@ -167,7 +173,7 @@ class SynthesisBlock(nn.Module):
                 short = self.skip(x, gain=SQRT_HALF)
                 x = short + self.conv1(self.conv0(x, ws[:, 0], noise[0]), ws[:, 1], noise[1], gain=SQRT_HALF)
         if image is not None:
-            image = upsample2d(image, self.filter)
+            image = upsample2d(image, self.filter, form=self.forms.fir)
         if self.to_rgb is not None:
             rgb = self.to_rgb(x, ws[:, -1])
             image = rgb if image is None else image + rgb

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from capriccio.config import Activation
+from capriccio.config import Activation, EpilogueForm
 
 SLOPE = 0.2
 SQRT2 = 2.0**0.5
@@ -76,13 +76,20 @@ def leaky_relu_clamp(y: Tensor, clamp: float | None) -> Tensor:
 
 
 def noise_bias_leaky_relu(
-    x: Tensor, noise: Tensor | None, strength: Tensor | None, bias: Tensor, *, clamp: float | None = None
+    x: Tensor,
+    noise: Tensor | None,
+    strength: Tensor | None,
+    bias: Tensor,
+    *,
+    clamp: float | None = None,
+    form: EpilogueForm = "matrix",
 ) -> Tensor:
     """Return ``clip(lrelu(x + strength·noise + bias), −clamp, +clamp)``, [N, C, H, W]; gains are folded in before.
 
-    Both terms are one matrix product of inner size 2, [noise, 1] · [strength; bias], that accumulates onto the
-    features: one fast pass, where two broadcast additions took five times as long. Its derivative with respect to
-    strength and bias is a matrix product too.
+    In the matrix form both terms are one matrix product of inner size 2, [noise, 1] · [strength; bias], that
+    accumulates onto the features: one fast pass on processors, where two broadcast additions took five times as long.
+    Its derivative with respect to strength and bias is a matrix product too. A compiler cannot fuse a product with its
+    neighbours; for it there is the pointwise form.
 
     Args:
         x: features, [N, C, H, W]; overwritten where no derivatives are recorded, which saves copying them.
@@ -90,9 +97,13 @@ def noise_bias_leaky_relu(
         strength: scalar; None only without noise.
         bias: [C].
         clamp: limit of the result; None = no clamp.
+        form: how the two terms are added.
     """
     if noise is None or strength is None:
         return leaky_relu_clamp(x + bias.to(x.dtype)[None, :, None, None], clamp)
+    if form == "pointwise":
+        added = (noise * strength).to(x.dtype) + bias.to(x.dtype)[None, :, None, None]
+        return leaky_relu_clamp(x + added, clamp)
     n, c, h, w = x.shape
     left = F.pad(noise.to(x.dtype).reshape(-1, h * w, 1), (0, 1), value=1.0).expand(n, -1, -1)
     right = torch.stack([strength.expand(c), bias]).to(x.dtype).expand(n, -1, -1)

@@ -7,13 +7,24 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from capriccio.config import FormsConfig
 from capriccio.ops.resample import downsample2d, upfirdn2d, upsample2d
+from capriccio.ops.up_convolution import up_convolution
 
 Resampling = Literal["none", "up", "down"]
 
+PLAIN = FormsConfig()
+"""The forms that are fastest on processors."""
+
 
 def conv2d_resample(
-    x: Tensor, weight: Tensor, f: Tensor | None = None, *, resampling: Resampling = "none", bias: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    f: Tensor | None = None,
+    *,
+    resampling: Resampling = "none",
+    bias: Tensor | None = None,
+    forms: FormsConfig = PLAIN,
 ) -> Tensor:
     """Convolve ``x`` with ``weight``, resampling by 2 with the low-pass filter ``f``.
 
@@ -24,6 +35,7 @@ def conv2d_resample(
         f: filter of :func:`~capriccio.ops.resample.make_filter`, [K, K]; needed when resampling.
         resampling: "none" keeps the size, "up" doubles it, "down" halves it.
         bias: [O], added to the result; not with "up".
+        forms: in which of several equal forms.
 
     Returns: [N, O, H', W'].
     Source: StyleGAN2, appendix B.
@@ -36,15 +48,11 @@ def conv2d_resample(
     taps = f.shape[-1]
     if resampling == "down":
         if k == 1:
-            return F.conv2d(downsample2d(x, f), weight, bias)
+            return F.conv2d(downsample2d(x, f, form=forms.fir), weight, bias)
         before, after = p + (taps - 1) // 2, p + (taps - 2) // 2
-        return F.conv2d(upfirdn2d(x, f, padding=(before, after) * 2), weight, bias, stride=2)
+        return F.conv2d(upfirdn2d(x, f, padding=(before, after) * 2, form=forms.fir), weight, bias, stride=2)
     assert bias is None, "bias goes after the filter when up-sampling"
     if k == 1:
         # 1×1 and zero-insertion commute: convolve the small map.
-        return upsample2d(F.conv2d(x, weight), f)
-    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
-    # The transposed convolution spreads each sample over k positions, that is k − 1 of padding; what the two-step
-    # form (zero-insert, pad, filter, convolve) has more or less than that is applied by the filter.
-    before, after = p + (taps + 1) // 2 - (k - 1), p + (taps - 2) // 2 - (k - 2)
-    return upfirdn2d(y, f, padding=(before, after) * 2, gain=4.0)
+        return upsample2d(F.conv2d(x, weight), f, form=forms.fir)
+    return up_convolution(x, weight, f, forms)

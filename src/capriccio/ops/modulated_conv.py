@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from capriccio.ops.conv import Resampling, conv2d_resample
+from capriccio.config import FormsConfig
+from capriccio.ops.conv import PLAIN, Resampling, conv2d_resample
 
 EPS = 1e-8
 
@@ -48,6 +49,7 @@ def modulated_conv2d(
     demodulate: bool = True,
     gain: float = 1.0,
     shared: SharedWeight | None = None,
+    forms: FormsConfig = PLAIN,
 ) -> Tensor:
     """Convolve every sample of ``x`` with ``weight`` scaled by its own style.
 
@@ -60,19 +62,20 @@ def modulated_conv2d(
         demodulate: scale the result to unit variance.
         gain: factor on the result, for nothing.
         shared: what was prepared of ``weight`` before, for the dtype of ``x``; used by the demodulated form.
+        forms: in which of several equal forms.
 
     Returns: [N, O, H', W'], dtype of ``x``.
     """
     if not demodulate:
         weight = weight if gain == 1 else weight * gain
-        return conv2d_resample(x * _per_channel(styles, x), weight.to(x.dtype), f, resampling=resampling)
+        return conv2d_resample(x * _per_channel(styles, x), weight.to(x.dtype), f, resampling=resampling, forms=forms)
     if x.dtype == torch.float16:
         weight, styles = _rescaled_for_fp16(weight, styles)
         shared = None
     if shared is None:
         shared = SharedWeight.of(weight, x.dtype)
     demod = demodulation(shared.energy, styles) * gain
-    y = conv2d_resample(x * _per_channel(styles, x), shared.weight, f, resampling=resampling)
+    y = conv2d_resample(x * _per_channel(styles, x), shared.weight, f, resampling=resampling, forms=forms)
     factors = _per_channel(demod, y)
     # Nobody else holds y: where no derivative needs it, it is scaled in place, and no new memory is touched.
     return y * factors if torch.is_grad_enabled() else y.mul_(factors)

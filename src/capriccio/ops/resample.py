@@ -12,12 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from capriccio.config import FirForm
+from capriccio.ops.shifted import resample_by_shifts
+from capriccio.ops.transpose import Padding, transposed_padding
+
 SEPARABLE_TAPS = 8
 """Filters with at least this many taps stay one-dimensional and are applied once per axis."""
 
 Pair = int | tuple[int, int]
-Padding = tuple[int, int, int, int]
-"""(before x, after x, before y, after y); negative values crop."""
 
 
 def make_filter(taps: Sequence[float]) -> Tensor:
@@ -37,6 +39,7 @@ def upfirdn2d(
     padding: Padding = (0, 0, 0, 0),
     gain: float = 1.0,
     flip_filter: bool = False,
+    form: FirForm = "depthwise",
 ) -> Tensor:
     """Insert zeros, pad, filter and decimate every channel of ``x`` [N, C, H, W].
 
@@ -48,34 +51,50 @@ def upfirdn2d(
         padding: zeros added on the zero-inserted grid.
         gain: factor on the result; ``up²`` keeps the brightness of an up-sampled picture.
         flip_filter: False = convolution, True = cross-correlation.
+        form: how it is computed, with the same result: a depthwise convolution, shifted maps, or a Triton kernel.
 
     Returns: [N, C, H', W'] with H' = floor((up·H + before + after − k) / down) + 1. The filter gets no gradient.
     """
     (up_x, up_y), (down_x, down_y) = _pair(up), _pair(down)
     kernel = f if flip_filter else f.flip(list(range(f.ndim)))
     if kernel.ndim == 2:
-        return _resample(x, kernel * gain, (up_x, up_y), (down_x, down_y), padding)
+        return _resample(x, kernel * gain, (up_x, up_y), (down_x, down_y), padding, form)
     left, right, top, bottom = padding
-    x = _resample(x, kernel[None, :] * gain**0.5, (up_x, 1), (down_x, 1), (left, right, 0, 0))
-    return _resample(x, kernel[:, None] * gain**0.5, (1, up_y), (1, down_y), (0, 0, top, bottom))
+    x = _resample(x, kernel[None, :] * gain**0.5, (up_x, 1), (down_x, 1), (left, right, 0, 0), form)
+    return _resample(x, kernel[:, None] * gain**0.5, (1, up_y), (1, down_y), (0, 0, top, bottom), form)
 
 
 def upsample2d(
-    x: Tensor, f: Tensor, *, up: int = 2, padding: int = 0, flip_filter: bool = False, gain: float = 1
+    x: Tensor,
+    f: Tensor,
+    *,
+    up: int = 2,
+    padding: int = 0,
+    flip_filter: bool = False,
+    gain: float = 1,
+    form: FirForm = "depthwise",
 ) -> Tensor:
     """Enlarge ``x`` [N, C, H, W] ``up`` times with filter ``f``; brightness is kept. ``padding`` adds on all sides."""
     k = f.shape[-1]
     before, after = (k + up - 1) // 2 + padding, (k - up) // 2 + padding
-    return upfirdn2d(x, f, up=up, padding=(before, after) * 2, gain=gain * up * up, flip_filter=flip_filter)
+    padding_ = (before, after) * 2
+    return upfirdn2d(x, f, up=up, padding=padding_, gain=gain * up * up, flip_filter=flip_filter, form=form)
 
 
 def downsample2d(
-    x: Tensor, f: Tensor, *, down: int = 2, padding: int = 0, flip_filter: bool = False, gain: float = 1
+    x: Tensor,
+    f: Tensor,
+    *,
+    down: int = 2,
+    padding: int = 0,
+    flip_filter: bool = False,
+    gain: float = 1,
+    form: FirForm = "depthwise",
 ) -> Tensor:
     """Reduce ``x`` [N, C, H, W] ``down`` times with filter ``f``. ``padding`` adds on all sides."""
     k = f.shape[-1]
     before, after = (k - down + 1) // 2 + padding, (k - down) // 2 + padding
-    return upfirdn2d(x, f, down=down, padding=(before, after) * 2, gain=gain, flip_filter=flip_filter)
+    return upfirdn2d(x, f, down=down, padding=(before, after) * 2, gain=gain, flip_filter=flip_filter, form=form)
 
 
 def filter2d(x: Tensor, f: Tensor, *, padding: int = 0, flip_filter: bool = False, gain: float = 1) -> Tensor:
@@ -89,7 +108,16 @@ def _pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
-def _resample(x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, int], padding: Padding) -> Tensor:
+def _resample(
+    x: Tensor, kernel: Tensor, up: tuple[int, int], down: tuple[int, int], padding: Padding, form: FirForm
+) -> Tensor:
+    if form == "shifted":
+        return resample_by_shifts(x, kernel, up, down, padding)
+    if form == "triton":
+        from capriccio.ops.fir_kernel import resample_by_kernel
+
+        found: Tensor = resample_by_kernel(x, kernel, up, down, padding)
+        return found
     kernel = kernel.to(x.dtype)
     if torch.compiler.is_compiling():
         # PyTorch 2.13 compiles a differentiation inside a differentiation of an autograd.Function without complaint
@@ -129,14 +157,10 @@ class _Resampling(torch.autograd.Function):
         x, kernel, up, down, padding = inputs
         ctx.save_for_backward(kernel)
         ctx.up, ctx.down = up, down
-        size, new_size = tuple(x.shape[:1:-1]), tuple(output.shape[:1:-1])
-        taps = tuple(kernel.shape[::-1])
-        befores = padding[0], padding[2]
-        pairs = [
-            (k - 1 - before, u * old - d * new + before - u + 1)
-            for k, before, u, d, old, new in zip(taps, befores, up, down, size, new_size, strict=True)
-        ]
-        ctx.padding = (*pairs[0], *pairs[1])
+        ctx.padding = transposed_padding(
+            (x.shape[3], x.shape[2]), (output.shape[3], output.shape[2]), (kernel.shape[1], kernel.shape[0]), up, down,
+            (padding[0], padding[2]),
+        )  # fmt: skip
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:

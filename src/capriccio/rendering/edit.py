@@ -28,6 +28,7 @@ from capriccio.rendering.sources import (
     open_source,
     provenance_of,
 )
+from capriccio.rendering.tuned_sources import TUNING_FILE
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
@@ -164,6 +165,8 @@ def save_edited(
         names=tuple(source.label(i) for i in range(len(source))),
         provenance=whole,
     )
+    if model.tuning is not None:
+        model.tuning.save(folder / TUNING_FILE)  # so that the edited latents are painted by this network again
     return [
         *written,
         save_latents(folder / "edited.safetensors", latents),

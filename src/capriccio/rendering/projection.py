@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ SHOWN_SIDE = 256
 """Side-by-sides are enlarged by a whole factor until their shorter side reaches it."""
 
 LATENTS_FILE = "latents.safetensors"
+RECORD_FILE = "projection.json"
 _FRAMES = 60
 _FRAME_MILLISECONDS = 100
 
@@ -157,7 +158,7 @@ def _save_one(
         "seconds": result.seconds / len(result.ws),
     }
     # Written last: a folder with it is complete.
-    with replacing(folder / "projection.json") as file:
+    with replacing(folder / RECORD_FILE) as file:
         file.write(json.dumps(_identity(model, projector) | record, indent=1, ensure_ascii=False).encode())
     return record
 
@@ -187,7 +188,7 @@ def _identity(model: Model, projector: Projector) -> dict[str, Any]:
 def _finished(folder: Path, model: Model, projector: Projector) -> dict[str, Any] | None:
     """Return the record of a picture that was finished with the same model and settings, or None."""
     try:
-        record = json.loads((folder / "projection.json").read_text())
+        record = json.loads((folder / RECORD_FILE).read_text())
         same = all(record.pop(key) == value for key, value in _identity(model, projector).items())
         return record if same and (folder / LATENTS_FILE).is_file() else None
     except (OSError, ValueError, KeyError, AttributeError):
@@ -198,11 +199,23 @@ def _save_all(model: Model, folder: Path, folders: Sequence[Path], names: Sequen
     """Write the latents of all pictures as one file, for the commands that take several."""
     if not folders:
         return
-    parts = [load_latents(f / LATENTS_FILE, num_ws=model.num_ws, w_dim=model.w_dim) for f in folders]
-    noise = {name: torch.cat([p.noise[name] for p in parts]) for name in parts[0].noise}
+    together = joined_latents(
+        [load_latents(f / LATENTS_FILE, num_ws=model.num_ws, w_dim=model.w_dim) for f in folders]
+    )
     provenance = Provenance(model_hash=model.model_hash, licence=model.licence, kind="projection", latents=tuple(names))
-    together = Latents(ws=torch.cat([p.ws for p in parts]), noise=noise, names=tuple(names), provenance=provenance)
-    save_latents(folder / LATENTS_FILE, together)
+    save_latents(folder / LATENTS_FILE, replace(together, names=tuple(names), provenance=provenance))
+
+
+def joined_latents(parts: Sequence[Latents]) -> Latents:
+    """Return latents of one network as one; the provenance is that of the first, with the names of all."""
+    names = tuple(name for part in parts for name in part.names)
+    record = parts[0].provenance
+    return Latents(
+        ws=torch.cat([p.ws for p in parts]),
+        noise={name: torch.cat([p.noise[name] for p in parts]) for name in parts[0].noise},
+        names=names,
+        provenance=None if record is None else replace(record, latents=names),
+    )
 
 
 def readable(records: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -210,5 +223,7 @@ def readable(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     for record in records:
         if "error" in record:
             yield f"{record['file']}: not projected: {record['error']}"
-        else:
-            yield f"{record['file']}: distance {record['distance']:.4f} ({record['distance_name']})"
+            continue
+        tuned = record.get("tuning")
+        after = f", tuned {tuned['distance']:.4f} ({tuned['bytes'] / 2**20:.2f} MiB)" if tuned else ""
+        yield f"{record['file']}: distance {record['distance']:.4f}{after} ({record['distance_name']})"

@@ -215,6 +215,7 @@ def provenance_of(
         noise_mode=look.noise_mode,
         noise_seed=source.noise_seed(start) if look.noise_mode == "random" and stop == start + 1 else None,
         class_index=look.class_index if seeds else None,
+        tuned_from=model.tuned_from,
     )
 
 

@@ -31,6 +31,9 @@ FORMAT_VERSION = 2
 
 Version 2 may hold an encoder; a file without one is still written as version 1."""
 
+TUNING_KIND = "tuning"
+"""What the header of a tuning says it is; see :mod:`capriccio.snapshots.tuning`."""
+
 _KEY = "capriccio"
 
 StoredDtype = Literal["float32", "float16"]
@@ -130,6 +133,8 @@ def read_header(path: Path) -> dict[str, Any]:
         raise SnapshotError(
             f"'{path}' has format version {version}; this program reads up to {FORMAT_VERSION}. Update capriccio."
         )
+    if header.get("kind") == TUNING_KIND:
+        raise SnapshotError(f"'{path}' is the tuning of a network, not a network; give it with --tuning.")
     return dict(header)
 
 

@@ -23,7 +23,9 @@ from capriccio.config import RunConfig, SavingConfig, from_dict, to_dict
 from capriccio.durable import lock_file, replacing
 from capriccio.errors import RunError
 
-_MAY_CHANGE = ("total_kimg", "saving", "evaluation", "precision", "compile", "batch_per_round")
+_MAY_CHANGE = (
+    "total_kimg", "saving", "evaluation", "precision", "compile", "cuda_graphs", "forms", "batch_per_round",
+)  # fmt: skip
 """Settings that a resumed run may be given anew: they do not decide what is learnt, or only in rounding."""
 
 _MAY_CHANGE_OF_DATA = ("path", "cache")

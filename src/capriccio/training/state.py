@@ -65,6 +65,8 @@ def assemble(
     generator.to(device).train()
     discriminator.to(device).train()
     generator_ema.to(device).eval().requires_grad_(False)
+    for network in (generator, discriminator, generator_ema):
+        network.set_forms(config.forms)
     frozen = discriminator.freeze()
     loss, adam = config.loss, config.optimizer
     pl_interval = loss.pl_interval if loss.pl_weight else None
