@@ -54,7 +54,7 @@ def test_ready_and_healthy(serve):
 
 def test_a_film_is_made_told_and_fetched(serve):
     client = serve()
-    job = client.post("/api/v1/walks", json={"seeds": [1, 2], "seconds_per_key": 0.5, "frames_per_second": 8}).json()
+    job = client.post("/api/v1/walks", json={"keys": [1, 2], "seconds_per_key": 0.5, "frames_per_second": 8}).json()
     with client.stream("GET", f"/api/v1/jobs/{job['id']}/events") as events:
         told = [line for line in events.iter_lines() if line.startswith("data:")]
     assert '"state": "done"' in told[-1]

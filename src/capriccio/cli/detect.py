@@ -70,7 +70,7 @@ def _judge(detector: Detector, targets: Sequence[Target], batch: int, progress: 
     """Judge targets batch by batch; those that could not be read get the verdict "error"."""
     from capriccio.detection.detector import Verdict
     from capriccio.inversion.targets import to_images
-    from capriccio.rendering.verdicts import Judged
+    from capriccio.rendering.verdicts import Judged, said_of_itself
 
     judged: dict[Path, Judged] = {}
     readable = [t for t in targets if t.pixels is not None]
@@ -84,21 +84,10 @@ def _judge(detector: Detector, targets: Sequence[Target], batch: int, progress: 
         images = to_images([t.pixels for t in part if t.pixels is not None])
         verdicts, projection = detector.detect(images, [str(t.path) for t in part])
         for i, target in enumerate(part):
-            verdict = replace(verdicts[i], provenance=_provenance(target.path, detector.model.model_hash))
+            verdict = replace(verdicts[i], provenance=said_of_itself(target.path, detector.model.model_hash))
             judged[target.path] = Judged(verdict=verdict, picture=images[i], reconstruction=projection.images[i])
         progress(start + len(part), len(readable))
     return [judged[t.path] for t in targets]
-
-
-def _provenance(path: Path, model_hash: str) -> str:
-    """Return what the file says about itself, in words; empty = nothing of ours."""
-    from capriccio.provenance import read_provenance
-
-    record = read_provenance(path)
-    if record is None:
-        return ""
-    whose = "this network" if record.model_hash == model_hash else f"another network, {record.model_hash}"
-    return f"its metadata says it was made by {whose}; metadata can be forged"
 
 
 def _with_fdr(judged: Judged, accused: bool) -> Judged:
