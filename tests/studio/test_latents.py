@@ -214,5 +214,5 @@ def test_the_shelf_is_bounded_and_names_are_cleaned(model):
     there = [shelf.get(one) is not None for one in ids]
     assert there[-1]
     assert not there[0]
-    assert called("a\n\x1b[31m  b\u202e" + "x" * 99, projected=True) == ("a [31m b " + "x" * 99)[:60].strip() + ", projected"
+    assert called("a\n\x1b[31m  b\u202e" + "x" * 99, projected=True) == "a [31m b " + "x" * 51 + ", projected"
     assert called("beach, projected") == "beach, projected"

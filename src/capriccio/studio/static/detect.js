@@ -1,5 +1,5 @@
 // Detect: pictures are dropped, reconstructed before one's eyes, and judged in plain words.
-import {h, svg} from "./dom.js";
+import {fileInput, h, svg} from "./dom.js";
 import {follow} from "./jobs.js";
 import {aspect} from "./picture.js";
 import {upload} from "./server.js";
@@ -11,7 +11,7 @@ export function detect(table, model) {
   const running = new Set(), waiting = [];
   let judging = false;
   const stage = h("div", {class: "judged"});
-  const input = h("input", {type: "file", id: "file", accept: "image/*", multiple: true, class: "unseen"});
+  const input = fileInput({id: "file", accept: "image/*", multiple: true, taken: take});
   const zone = h("label", {class: "drop", for: "file"}, h("strong", {}, "Drop pictures here, or press to choose some"),
     h("span", {class: "quiet"}, `Each is cut to ${model.width} × ${model.height}, compared, and never stored.`), input);
 
@@ -38,7 +38,6 @@ export function detect(table, model) {
     judging = false;
   }
 
-  input.addEventListener("change", () => { take([...input.files]); input.value = ""; });
   takesDrops(zone, {files: take});
   table.replaceChildren(
     h("div", {class: "head"}, h("h1", {}, "Detect"), h("p", {class: "quiet"},

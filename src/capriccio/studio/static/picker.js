@@ -1,5 +1,5 @@
 // Where a picture comes from: another one, a photograph or latents file of one's own, one from the tray.
-import {freshSeed, h} from "./dom.js";
+import {fileInput, freshSeed, h} from "./dom.js";
 import {latentsOf, fields, isLatent, isPlain, nameOf} from "./recipes.js";
 import {makeLatents, withLatents} from "./latents.js";
 import {DRAGGED, picture} from "./picture.js";
@@ -16,8 +16,7 @@ export async function originOf(recipe) {
 export function choose(title, {chosen, files, remove, look = {}}) {
   const dialog = document.getElementById("choose");
   const close = action => { dialog.close(); action(); };
-  const input = h("input", {type: "file", id: "own", multiple: true, accept: "image/*,.safetensors,.npz", class: "unseen"});
-  input.addEventListener("change", () => { const own = [...input.files]; if (own.length) close(() => files(own)); });
+  const input = fileInput({id: "own", multiple: true, accept: "image/*,.safetensors,.npz", taken: own => close(() => files(own))});
   const pins = pinned();
   dialog.replaceChildren(
     h("h2", {id: "choose-title"}, title),

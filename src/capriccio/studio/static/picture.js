@@ -79,5 +79,6 @@ export function showLarge(recipe, beside) {
     `true size ${model.width} × ${model.height}, shown enlarged`, "never existed"];
   dialog.replaceChildren(h("div", {class: "picture", style: aspect()}, image), h("h2", {}, nameOf(recipe)),
     h("p", {class: "quiet"}, facts.filter(Boolean).join(" · ")), h("div", {class: "actions"}, ...actions));
-  if (!dialog.open) dialog.showModal();
+  if (dialog.open) pinned.focus();  // what had the focus is gone
+  else dialog.showModal();
 }

@@ -1,5 +1,5 @@
 // What is pinned, shared by all tables and kept in this browser; goes home as a latents file, and comes back as one.
-import {h} from "./dom.js";
+import {fileInput, h} from "./dom.js";
 import {openFile, saveFile, withLatents} from "./latents.js";
 import {fields, latentsOf, same} from "./recipes.js";
 
@@ -28,7 +28,11 @@ export const pin = recipe => { if (!isPinned(recipe)) put([...pins, recipe]); };
 
 export function showTray(place, picture) {
   const said = h("p", {class: "error", role: "alert"});
-  const input = h("input", {type: "file", id: "latents-file", accept: ".safetensors,.npz", class: "unseen"});
+  const input = fileInput({id: "latents-file", accept: ".safetensors,.npz", taken: ([file]) => told(async () => {
+    const found = await openFile(file);
+    put([...pins, ...found.map(({id}) => ({of: id})).filter(one => !isPinned(one))]);
+    if (found.some(one => one.foreign)) said.textContent = "These were made with another model; here they show something else.";
+  })});
   const open = h("label", {class: "button", for: "latents-file"}, "Open latents", input);
   const save = h("button", {type: "button", onclick: () => told(async () => {
     const file = await withLatents(pins.flatMap(latentsOf), () => saveFile(pins.map(fields)));
@@ -41,14 +45,6 @@ export function showTray(place, picture) {
     said.textContent = "";
     try { await action(); } catch (error) { said.textContent = error.message; }
   };
-  input.addEventListener("change", () => told(async () => {
-    const [file] = input.files;
-    input.value = "";
-    if (!file) return;
-    const found = await openFile(file);
-    put([...pins, ...found.map(({id}) => ({of: id})).filter(one => !isPinned(one))]);
-    if (found.some(one => one.foreign)) said.textContent = "These were made with another model; here they show something else.";
-  }));
   const strip = h("div", {class: "pins", role: "group", "aria-label": "Pinned pictures", tabindex: "0"});
   place.replaceChildren(strip, said, h("div", {class: "tools"}, open, save, clear));
   const draw = () => {
