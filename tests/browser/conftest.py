@@ -7,6 +7,7 @@ tests are skipped, and the summary says so; CAPRICCIO_NEED_BROWSER=1 makes that 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -87,15 +88,15 @@ def screen(request):
     return {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "color_scheme": "dark"}
 
 
-@pytest.fixture
-def page(chromium, server, screen):
-    """A page that is watched; ``page.forgiven`` holds texts that a test expects on the console."""
-    context = chromium.new_context(**screen, accept_downloads=True)
+@contextmanager
+def watched(chromium, server, **settings):
+    """A page that must not ask anybody but the server, nor say an error, except those ``page.forgiven`` names."""
+    context = chromium.new_context(**settings)
     page = context.new_page()
     outside, said = [], []
     page.forgiven = []
     page.on("request", lambda asked: outside.append(asked.url)
-            if not asked.url.startswith((server.url, "blob:", "about:")) else None)  # fmt: skip
+            if not asked.url.startswith((server.url, "blob:", "about:", "data:")) else None)  # fmt: skip
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.set_default_timeout(60_000)
@@ -103,3 +104,9 @@ def page(chromium, server, screen):
     context.close()
     assert outside == []
     assert [text for text in said if not any(known in text for known in page.forgiven)] == []
+
+
+@pytest.fixture
+def page(chromium, server, screen):
+    with watched(chromium, server, **screen) as page:
+        yield page

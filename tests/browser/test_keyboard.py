@@ -21,9 +21,8 @@ def reach(page, name, most=80):
         page.keyboard.press("Tab")
         now = page.evaluate(f"({told})(document.activeElement)")
         if now.strip().startswith(name):
-            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-            around = page.evaluate("getComputedStyle(document.activeElement.closest('label') ?? document.body).outlineStyle")
-            assert "none" != outline or "none" != around, f"the focus on '{name}' cannot be seen"
+            shown = "e => getComputedStyle(e.classList.contains('unseen') ? e.closest('label') : e).outlineStyle"
+            assert page.evaluate(f"({shown})(document.activeElement)") != "none", f"no focus is seen on '{name}'"
             return
     raise AssertionError(f"Tab does not reach '{name}'")
 
@@ -102,7 +101,7 @@ def test_walk_preview_and_cancel(page, server):
 
 def test_detect_opens_the_file_dialogue(page, server):
     opened = []
-    page.on("filechooser", opened.append)
+    page.on("filechooser", lambda chooser: opened.append(chooser))
     page.goto(f"{server.url}/studio#/detect")
     page.locator(".drop").wait_for()
     reach(page, "Drop pictures here")

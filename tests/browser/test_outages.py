@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from ..studio.process import Server
-from .conftest import loaded, photograph
+from .conftest import loaded, photograph, watched
 
 pytestmark = pytest.mark.slow
 
@@ -78,17 +78,15 @@ def test_latents_are_sent_again_to_a_server_that_forgot_them(quiet, server):
 def test_with_a_file_of_jobs_a_finished_film_outlives_the_server(chromium, runs, tmp_path):
     server = Server(runs, "--jobs", str(tmp_path / "jobs.sqlite"))
     try:
-        context = chromium.new_context()
-        page = context.new_page()
-        page.set_default_timeout(180_000)
-        page.goto(f"{server.url}/studio#/walk?keys=1,2")
-        page.get_by_label("Pace").select_option("0.75")
-        page.get_by_role("button", name="Preview").click()
-        loaded(page, ".stage img")
-        address = page.locator(".stage img").get_attribute("src")
-        server.stop(signal.SIGKILL)
-        server.start()
-        assert page.request.get(server.url + address).headers["content-type"] == "image/webp"
-        context.close()
+        with watched(chromium, server) as page:
+            page.set_default_timeout(180_000)
+            page.goto(f"{server.url}/studio#/walk?keys=1,2")
+            page.get_by_label("Pace").select_option("0.75")
+            page.get_by_role("button", name="Preview").click()
+            loaded(page, ".stage img")
+            address = page.locator(".stage img").get_attribute("src")
+            server.stop(signal.SIGKILL)
+            server.start()
+            assert page.request.get(server.url + address).headers["content-type"] == "image/webp"
     finally:
         server.stop()

@@ -48,10 +48,11 @@ def test_a_photograph_dropped_on_a_source_takes_its_place(page, server):
     page.goto(f"{server.url}/studio#/mix?rows=1&cols=3")
     loaded(page, ".mixing img", 2)
     page.evaluate("""bytes => {
-      const data = new DataTransfer();
-      data.items.add(new File([new Uint8Array(bytes)], "ridge.jpg", {type: "image/jpeg"}));
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([new Uint8Array(bytes)], "ridge.jpg", {type: "image/jpeg"}));
+      const source = document.querySelector(".mixing .source");
       for (const kind of ["dragover", "drop"]) {
-        document.querySelectorAll(".mixing .source")[0].dispatchEvent(new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true}));
+        source.dispatchEvent(new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true}));
       }
     }""", list(photograph((200, 120, 90))))
     page.locator(".mixing .source .caption").wait_for(timeout=PATIENCE)
@@ -86,10 +87,10 @@ def test_the_tray_goes_home_and_comes_back_as_latents(page, server, tmp_path):
 def test_a_latents_file_fills_a_side_of_the_table(page, server, tmp_path):
     import json
 
+    recipes = {"recipes": [{"seed": 8}, {"seed": 9}], "format": "npz"}
     asked = urllib.request.Request(
-        f"{server.url}/api/v1/latents/file", json.dumps({"recipes": [{"seed": 8}, {"seed": 9}], "format": "npz"}).encode(),
-        {"Content-Type": "application/json"},
-    )  # fmt: skip
+        f"{server.url}/api/v1/latents/file", json.dumps(recipes).encode(), {"Content-Type": "application/json"}
+    )
     page.goto(f"{server.url}/studio#/mix?rows=1&cols=3")
     page.get_by_role("button", name="One more on the top").click()
     page.locator("#own").set_input_files(
@@ -136,7 +137,8 @@ def test_a_made_picture_is_reconstructed_and_the_verdict_said_with_both_histogra
     assert "Made by this model. 1 in " in said
     assert "real photographs of this kind would be reconstructed this well." in said
     for kind in ("real", "made"):
-        heights = page.locator(f".needles rect.{kind}").evaluate_all("bars => bars.map(bar => +bar.getAttribute('height'))")
+        bars = page.locator(f".needles rect.{kind}")
+        heights = bars.evaluate_all("bars => bars.map(bar => +bar.getAttribute('height'))")
         assert sum(height > 0 for height in heights) > 3, kind
     line = page.locator(".needles line.needle").bounding_box()
     drawing = page.locator(".needles svg").bounding_box()

@@ -11,7 +11,6 @@ import time
 import urllib.request
 from contextlib import suppress
 
-
 READY_SECONDS = 180
 """How long a start may take where other work wants the processor too."""
 

@@ -84,7 +84,8 @@ def test_who_listens_at_another_server_keeps_a_job_alive(tables, monkeypatch):
 
 def test_a_job_whose_server_died_has_failed_and_says_so(tables, tmp_path):
     file = JobFile(tmp_path / "jobs.sqlite", lost_seconds=0.1)
-    file.note("j", JobView(told={"id": "j", "kind": "walk", "state": "running", "progress": {}}, version=3, over=False), None)
+    told = {"id": "j", "kind": "walk", "state": "running", "progress": {}}
+    file.note("j", JobView(told=told, version=3, over=False), None)
     table = tables()
     until(lambda: file.look("j").over)
     assert (file.look("j").state, table.outcome("j")) == ("failed", None)
