@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from .conftest import watched
+
 pytestmark = pytest.mark.slow
 
 
@@ -48,13 +50,11 @@ def test_pressing_the_picture_brings_another(page, server, screen):
 
 
 def test_without_scripts(chromium, server, screen):
-    context = chromium.new_context(**screen, java_script_enabled=False)
-    page = context.new_page()
-    page.goto(server.url)
-    first = page.locator("#picture").get_attribute("src")
-    page.locator("#another").click()
-    assert page.locator("#picture").get_attribute("src") != first
-    context.close()
+    with watched(chromium, server, **screen, java_script_enabled=False) as page:
+        page.goto(server.url)
+        first = page.locator("#picture").get_attribute("src")
+        page.locator("#another").click()
+        assert page.locator("#picture").get_attribute("src") != first
 
 
 def test_one_request_and_one_image_of_less_than_100_kb(page, server):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from capriccio.config import GeneratorConfig, ImageShape, MappingConfig
+from capriccio.config import DiscriminatorConfig, GeneratorConfig, ImageShape, MappingConfig
 from capriccio.loading.model import Model
+from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts
 
@@ -26,6 +27,13 @@ def tiny_model(c_dim=0, channels=3, seed=0):
     )  # fmt: skip
     facts = SnapshotFacts(nimg=1000, licence="CC0-1.0")
     return Model(Snapshot(generator=Generator(config), discriminator=None, facts=facts))
+
+
+def with_discriminator(model):
+    torch.manual_seed(1)
+    config = DiscriminatorConfig(shape=model.shape, channel_base=128, channel_max=16)
+    model.discriminator = Discriminator(config).eval().requires_grad_(False)
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
+
 import pytest
+
+from capriccio.studio.guard import Guard
+from capriccio.studio.measures import Measures
+from capriccio.studio.settings import StudioSettings
 
 
 @pytest.mark.parametrize("address", ["/", "/studio", "/picture?seed=1", "/nowhere", "/api/v1/model", "/metrics"])
@@ -36,6 +43,64 @@ def test_large_bodies_are_refused_before_they_are_read(serve):
     assert "larger" in streamed.json()["detail"]
 
 
+def through(scope, received, **settings):
+    """Send one request through a guard to an application that reads the whole body; return the answer's status."""
+    sent = []
+
+    async def app(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def run():
+        from starlette.exceptions import HTTPException
+
+        guard = Guard(app, StudioSettings(access_log=False, **settings), Measures())
+        guard._uploads = scope.get("others", 0)
+
+        async def send(message):
+            sent.append(message.get("status"))
+
+        try:
+            await guard({"type": "http", "method": "POST", "path": "/api/v1/detections", **scope}, received, send)
+        except HTTPException as error:
+            sent.append(error.status_code)
+        return guard._uploads
+
+    left = asyncio.run(run())
+    assert left == scope.get("others", 0)  # whatever happened, the place is free again
+    return sent[0]
+
+
+def test_a_body_that_never_comes_gives_up_its_place():
+    async def silence():
+        await asyncio.sleep(60)
+
+    scope = {"headers": [(b"transfer-encoding", b"chunked")]}
+    assert through(scope, silence, upload_timeout=0.05) == 408
+
+
+def test_large_bodies_take_turns_and_small_ones_need_no_place():
+    async def whole():
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    large, small = ({"headers": [(b"content-length", size)], "others": 2} for size in (b"1000000", b"100"))
+    assert through(large, whole, uploads=2) == 429
+    assert through(large, whole, uploads=3) == 200
+    assert through(small, whole, uploads=2) == 200
+
+
+def test_uploads_never_touch_the_disk(serve, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a file was opened for an upload")
+
+    client = serve()
+    for name in ("TemporaryFile", "NamedTemporaryFile", "SpooledTemporaryFile", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, refuse)
+    assert client.post("/api/v1/detections", content=b"<html>" * 500_000).status_code == 422
+    assert client.post("/api/v1/latents", content=b"PK" * 1_000_000).status_code == 422
+
+
 def test_measures_count_routes_not_addresses(serve):
     client = serve()
     client.get("/picture?seed=1")
@@ -54,7 +119,7 @@ def test_ready_and_healthy(serve):
 
 def test_a_film_is_made_told_and_fetched(serve):
     client = serve()
-    job = client.post("/api/v1/walks", json={"seeds": [1, 2], "seconds_per_key": 0.5, "frames_per_second": 8}).json()
+    job = client.post("/api/v1/walks", json={"keys": [1, 2], "seconds_per_key": 0.5, "frames_per_second": 8}).json()
     with client.stream("GET", f"/api/v1/jobs/{job['id']}/events") as events:
         told = [line for line in events.iter_lines() if line.startswith("data:")]
     assert '"state": "done"' in told[-1]

@@ -12,8 +12,8 @@ from capriccio.rendering.sources import Look
 from capriccio.studio.guard import RateLimit
 from capriccio.studio.jobs import JobTable, Outcome
 from capriccio.studio.measures import Measures
-from capriccio.studio.painting import Order, Recipe
 from capriccio.studio.pool import Cache, Pool
+from capriccio.studio.recipes import Order, Recipe
 from capriccio.studio.worker import Full, Worker
 
 
@@ -24,7 +24,7 @@ class Canvas:
         self.order = order
 
     def encode(self):
-        return b"%d" % self.order.recipe.seed
+        return b"%d" % self.order.recipe.origin
 
 
 class GatedPainter:
@@ -38,14 +38,14 @@ class GatedPainter:
     def paint(self, orders):
         self.began.set()
         assert self.gate.wait(10)
-        if any(order.recipe.seed == 13 for order in orders):
+        if any(order.recipe.origin == 13 for order in orders):
             raise RuntimeError("thirteen")
-        self.batches.append([order.recipe.seed for order in orders])
+        self.batches.append([order.recipe.origin for order in orders])
         return [Canvas(order) for order in orders]
 
 
 def order(seed, noise="const"):
-    return Order(recipe=Recipe(seed=seed, look=Look(noise_mode=noise)))
+    return Order(recipe=Recipe(origin=seed, look=Look(noise_mode=noise)))
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_pictures_pass_a_long_job_after_every_step(working):
             steps.append((step, [future.done() for future in futures]))
         return Outcome(file=b"film")
 
-    job = jobs.begin("walk", work)
+    job = jobs.begin("walk", "me", work)
     assert asked.wait(5)
     futures.append(worker.order(order(1)))
     assert futures[0].result(5) == b"1"
@@ -134,11 +134,11 @@ def test_cancelling_ends_a_job_that_runs_and_one_that_waits(working):
             tell({})
             time.sleep(0.001)
 
-    first, second = jobs.begin("walk", endless), jobs.begin("walk", endless)
+    first, second = jobs.begin("walk", "me", endless), jobs.begin("walk", "me", endless)
     assert running.wait(5)
-    jobs.cancel(second)
+    jobs.cancel(second.id)
     assert second.state == "cancelled"
-    jobs.cancel(first)
+    jobs.cancel(first.id)
     deadline = time.monotonic() + 5
     while not first.over and time.monotonic() < deadline:
         time.sleep(0.01)

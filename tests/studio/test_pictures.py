@@ -137,13 +137,13 @@ def test_what_cannot_be_is_refused_with_a_reason(serve, address, status, reason)
 
 
 @pytest.mark.parametrize(("walk", "reason"), [
-    ({"seeds": list(range(10_000))}, "seeds"),
-    ({"seeds": [1]}, "seeds"),
-    ({"seeds": [1, 2**32]}, "Seed"),
-    ({"seeds": [1, 2], "seconds_per_key": -1}, "seconds"),
-    ({"seeds": list(range(24)), "seconds_per_key": 10, "frames_per_second": 60}, "frames"),
-    ({"seeds": [1, 2], "format": "../x"}, "format"),
-    ({"seeds": [1, 2], "class": 1}, "no classes"),
+    ({"keys": list(range(10_000))}, "keys"),
+    ({"keys": [1]}, "keys"),
+    ({"keys": [1, 2**32]}, "keys"),
+    ({"keys": [1, 2], "seconds_per_key": -1}, "seconds"),
+    ({"keys": list(range(24)), "seconds_per_key": 10, "frames_per_second": 60}, "frames"),
+    ({"keys": [1, 2], "format": "../x"}, "format"),
+    ({"keys": [1, 2], "class": 1}, "no classes"),
 ])  # fmt: skip
 def test_films_that_cannot_be(serve, walk, reason):
     answer = serve().post("/api/v1/walks", json=walk)

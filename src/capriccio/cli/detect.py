@@ -69,21 +69,12 @@ def run(argv: Sequence[str]) -> int:
 
 def _with_provenance(judged: Judged, model_hash: str) -> Judged:
     """Add what the file says about itself."""
+    from capriccio.rendering.verdicts import said_of_itself
+
     verdict = judged.verdict
     if verdict.verdict == "error":
         return judged
-    return replace(judged, verdict=replace(verdict, provenance=_provenance(Path(verdict.file), model_hash)))
-
-
-def _provenance(path: Path, model_hash: str) -> str:
-    """Return what the file says about itself, in words; empty = nothing of ours."""
-    from capriccio.provenance import read_provenance
-
-    record = read_provenance(path)
-    if record is None:
-        return ""
-    whose = "this network" if record.model_hash == model_hash else f"another network, {record.model_hash}"
-    return f"its metadata says it was made by {whose}; metadata can be forged"
+    return replace(judged, verdict=replace(verdict, provenance=said_of_itself(verdict.file, model_hash)))
 
 
 def _with_fdr(judged: Judged, accused: bool) -> Judged:

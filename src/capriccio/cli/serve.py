@@ -25,7 +25,9 @@ def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     if not 0 <= asked.port <= 65535:
         raise UsageError(f"--port must lie in 0..65535, got {asked.port}.")
-    for flag, low, high in (("batch", 1, 1024), ("queue", 1, 100_000), ("pool", 0, 100_000), ("rate_limit", 0, 1e6)):
+    limits = (("batch", 1, 1024), ("queue", 1, 100_000), ("pool", 0, 100_000), ("rate_limit", 0, 1e6),
+              ("jobs_per_client", 1, 1000))  # fmt: skip
+    for flag, low, high in limits:
         if not low <= asked[flag] <= high:
             raise UsageError(f"--{flag.replace('_', '-')} must lie in {low}..{high:g}, got {asked[flag]}.")
     try:
@@ -44,6 +46,8 @@ def run(argv: Sequence[str]) -> int:
         room=asked.queue,
         batch=asked.batch,
         pool=asked.pool,
+        jobs=None if asked.jobs is None else Path(asked.jobs),
+        jobs_per_client=asked.jobs_per_client,
         access_log=asked.access_log,
     )
     model, fast, name = _models(asked)
@@ -128,6 +132,12 @@ def _parser() -> CommandParser:
     flag("--batch", type=int, default=16, help="Most pictures painted at once.")
     flag("--queue", type=int, default=128, help="Most pictures that wait; more are refused with 429.")
     flag("--pool", type=int, default=64, help="Random pictures kept ready.")
+    flag(
+        "--jobs", type=str | None, default=None,
+        help="SQLite file for films, projections and latents: they outlive a restart, and servers may share it. "
+        "null = kept in memory.",
+    )  # fmt: skip
+    flag("--jobs-per-client", type=int, default=3, help="Films and projections of one client that wait or run.")
     flag("--rate-limit", type=float, default=0.0, help="Requests a second of one client; 0 = any number.")
     flag("--access-log", action=YES_NO, default=True, help="Write a line for every answer to standard error.")
     return parser

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.lib import format as npy_format
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as safetensors_arrays
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -82,20 +83,26 @@ def save_latents(path: str | Path, latents: Latents) -> Path:
     Raises: UsageError for an ending other than .safetensors or .npz; StorageError if the disk does not take it.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    data = write_latents(latents, _suffix(path))
+    with replacing(path) as file:
+        file.write(data)
+    return path
+
+
+def write_latents(latents: Latents, suffix: str = ".safetensors") -> bytes:
+    """Return ``latents`` as the bytes of a file; the same latents are the same bytes as ``.safetensors``."""
     arrays = {"ws": latents.ws, **{_NOISE + name: values for name, values in latents.noise.items()}}
     arrays = {name: values.detach().to("cpu", torch.float32).contiguous() for name, values in arrays.items()}
     record = json.dumps({
         "names": list(latents.names),
         "provenance": json.loads(latents.provenance.to_json()) if latents.provenance else None,
     }, sort_keys=True)  # fmt: skip
-    with replacing(path) as file:
-        if suffix == ".safetensors":
-            file.write(safetensors_bytes(arrays, metadata={_RECORD: record}))
-        else:
-            text = np.frombuffer(record.encode(), dtype=np.uint8)
-            np.savez(file, allow_pickle=False, **{name: a.numpy() for name, a in arrays.items()}, **{_RECORD: text})
-    return path
+    if suffix == ".safetensors":
+        return safetensors_bytes(arrays, metadata={_RECORD: record})
+    text = np.frombuffer(record.encode(), dtype=np.uint8)
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **{name: a.numpy() for name, a in arrays.items()}, **{_RECORD: text})
+    return file.getvalue()
 
 
 def save_projected_w(path: str | Path, latents: Latents) -> Path:
@@ -124,19 +131,42 @@ def load_latents(path: str | Path, *, num_ws: int | None = None, w_dim: int | No
     Raises: UsageError, naming the file, if it is missing, damaged, of another kind or network, or holds NaN.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    _suffix(path)
     if not path.is_file():
         raise UsageError(f"{path}: there is no such latents file.")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise UsageError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB.")
     try:
-        arrays, record = _read_safetensors(path) if suffix == ".safetensors" else _read_npz(path)
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error}).") from error
+    return read_latents(data, str(path), num_ws=num_ws, w_dim=w_dim)
+
+
+def read_latents(
+    data: bytes, name: str, *, num_ws: int | None = None, w_dim: int | None = None, max_bytes: int = MAX_FILE_BYTES
+) -> Latents:
+    """Read the bytes of a latents file, of either format; see :func:`load_latents`.
+
+    Args:
+        data: the file.
+        name: what errors call it.
+        num_ws: latent rows of the network it is meant for; None = any.
+        w_dim: size of w of that network; None = any.
+        max_bytes: most that it may hold unpacked.
+
+    Raises: UsageError as :func:`load_latents`.
+    """
+    try:
+        arrays, record = _read_npz(data, max_bytes) if data[:2] == b"PK" else _read_safetensors(data, max_bytes)
         latents = _latents(arrays, record)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from error
+        raise UsageError(f"{name}: {error}") from error
     except _DAMAGED as error:
-        raise UsageError(f"{path}: not a latents file, or damaged ({error}).") from error
+        raise UsageError(f"{name}: not a latents file, or damaged ({error}).") from error
     for what, needed, came in (("num_ws", num_ws, latents.ws.shape[1]), ("w_dim", w_dim, latents.ws.shape[2])):
         if needed is not None and needed != came:
-            raise ShapeError(f"{path}: made for a network with {what} {came}; this model has {what} {needed}. "
+            raise ShapeError(f"{name}: made for a network with {what} {came}; this model has {what} {needed}. "
                              "Use the model it was made with.")  # fmt: skip
     return latents
 
@@ -168,19 +198,21 @@ def _facts(record: str | None) -> dict[str, Any]:
         return {}
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise UsageError(f"larger than {MAX_FILE_BYTES >> 30} GiB.")
-    with safe_open(path, framework="pt") as file:  # checks every offset against the file's true length
-        return {name: file.get_tensor(name) for name in file.keys()}, (file.metadata() or {}).get(_RECORD)  # noqa: SIM118 - not a dict
+def _read_safetensors(data: bytes, max_bytes: int) -> tuple[dict[str, Tensor], str | None]:
+    if len(data) > max_bytes:
+        raise UsageError(f"larger than {max_bytes:,} bytes.")
+    arrays = safetensors_arrays(data)  # checks every offset against the true length
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    record = header.get("__metadata__", {}).get(_RECORD)
+    return arrays, record
 
 
-def _read_npz(path: Path) -> tuple[dict[str, Tensor], str | None]:
+def _read_npz(data: bytes, max_bytes: int) -> tuple[dict[str, Tensor], str | None]:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
-        if sum(member.file_size for member in members) > MAX_FILE_BYTES:
-            raise UsageError(f"unpacks to more than {MAX_FILE_BYTES >> 30} GiB.")
+        if sum(member.file_size for member in members) > max_bytes:
+            raise UsageError(f"unpacks to more than {max_bytes:,} bytes.")
         for member in members:
             with archive.open(member) as file:
                 arrays[member.filename.removesuffix(".npy")] = _read_npy(file.read())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from capriccio.detection.detect import Judged
 from capriccio.detection.detector import BASE_RATES
 from capriccio.detection.scoring import Calibration, Numbers
+from capriccio.provenance import read_provenance
 from capriccio.rendering.curves import Curve, Plot
 from capriccio.rendering.grids import to_picture, to_uint8
 from capriccio.rendering.report import DataTable, Figure, Figures, Report, Section
@@ -27,6 +29,15 @@ IN_WORDS = {
     "error": "could not be judged",
 }
 _DIFFERENCE_GAIN = 4.0
+
+
+def said_of_itself(picture: str | os.PathLike[str] | Image.Image, model_hash: str) -> str:
+    """Return what a picture file says about itself, in words, seen from one network; empty = nothing of ours."""
+    record = read_provenance(picture)
+    if record is None:
+        return ""
+    whose = "this network" if record.model_hash == model_hash else f"another network, {record.model_hash}"
+    return f"its metadata says it was made by {whose}; metadata can be forged"
 
 
 def score_histogram(calibration: Calibration, scores: Sequence[float] = ()) -> Plot:

@@ -11,7 +11,18 @@ from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
 
 from capriccio import __version__
-from capriccio.studio import api, description, judging, problems, runs, site
+from capriccio.studio import (
+    api,
+    description,
+    films,
+    following,
+    judging,
+    latents,
+    problems,
+    projecting,
+    runs,
+    site,
+)
 from capriccio.studio.guard import Guard
 from capriccio.studio.problems import ProblemDocument
 from capriccio.studio.service import Studio
@@ -44,8 +55,8 @@ def create_app(model: Model, *, fast: Model | None = None, name: str = "model",
         title="Capriccio", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=life
     )
     app.state.studio = studio
-    for router in (site.router, api.router, runs.router, judging.router, description.router):
-        app.include_router(router)
+    for part in (site, api, latents, projecting, judging, films, following, runs, description):
+        app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=site.STATIC), name="static")
     problems.install(app)
     app.add_middleware(Guard, settings=settings, measures=studio.measures)

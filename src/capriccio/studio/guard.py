@@ -5,6 +5,7 @@ Plain ASGI, so that bodies stream through and a client that leaves is seen at on
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -41,6 +42,8 @@ _HEADERS = {
     "Content-Security-Policy": POLICY,
 }
 _MAX_CLIENTS = 10_000
+_SMALL_BODY = 64 * 1024
+"""Bodies up to this size need no place among the uploads."""
 
 
 class Guard:
@@ -49,21 +52,14 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: StudioSettings, measures: Measures) -> None:
         self._app, self._settings, self._measures = app, settings, measures
         self._rates = RateLimit(settings.rate_limit)
+        self._uploads = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status, read = time.monotonic(), 499, 0
-
-        async def receive_counted() -> Message:
-            nonlocal read
-            message = await receive()
-            read += len(message.get("body", b""))
-            if read > self._settings.max_upload_bytes:
-                raise HTTPException(413, self._limit_told())
-            return message
+        began, status = time.monotonic(), 499
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -74,12 +70,17 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
+        large = _has_large_body(scope)
         try:
-            refusal = self._refusal(scope)
+            refusal = self._refusal(scope, large)
             if refusal is not None:
                 await refusal(scope, receive, send_guarded)
-            else:
-                await self._app(scope, receive_counted, send_guarded)
+                return
+            self._uploads += large
+            try:
+                await self._app(scope, self._bounded(receive), send_guarded)
+            finally:
+                self._uploads -= large
         finally:
             seconds = time.monotonic() - began
             route = getattr(scope.get("route"), "path", "other")
@@ -88,7 +89,29 @@ class Guard:
                 path = scope["path"].encode("unicode_escape").decode("ascii")[:200]
                 ACCESS.info("%s %s %d %.0f ms", scope["method"], path, status, 1000 * seconds)
 
-    def _refusal(self, scope: Scope) -> problems.ProblemResponse | None:
+    def _bounded(self, receive: Receive) -> Receive:
+        """Return ``receive`` that ends a body that is too large, or too slow in coming."""
+        read, whole = 0, False
+        due = time.monotonic() + self._settings.upload_timeout
+
+        async def receive_bounded() -> Message:
+            nonlocal read, whole
+            if whole:  # waits for the client to leave, as long as that takes
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, due - time.monotonic()))
+            except TimeoutError as error:
+                raise HTTPException(408, f"The request took longer than {self._settings.upload_timeout:g} s to "
+                                         "arrive.") from error  # fmt: skip
+            whole = not message.get("more_body", False)
+            read += len(message.get("body", b""))
+            if read > self._settings.max_upload_bytes:
+                raise HTTPException(413, self._limit_told())
+            return message
+
+        return receive_bounded
+
+    def _refusal(self, scope: Scope, large: bool) -> problems.ProblemResponse | None:
         headers = Headers(scope=scope)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or len(length) > 18:
@@ -102,6 +125,8 @@ class Guard:
         if wait:
             return problems.respond(429, f"Too many requests from one client; try again in {wait} s.",
                                     {"Retry-After": str(wait)})  # fmt: skip
+        if large and self._uploads >= self._settings.uploads:
+            return problems.respond(429, "Too many uploads at once; try again in 2 s.", {"Retry-After": "2"})
         key = self._settings.api_key
         if key is not None and _needs_key(path) and not _has_key(headers, key):
             return problems.respond(401, "This server asks for a key: 'Authorization: Bearer KEY'.",
@@ -137,6 +162,13 @@ class RateLimit:
         if len(self._buckets) > _MAX_CLIENTS:
             self._buckets.popitem(last=False)
         return 0 if tokens >= 1 else max(1, round((1 - tokens) / self._rate))
+
+
+def _has_large_body(scope: Scope) -> bool:
+    """Whether a body comes that takes memory; one of unknown length might."""
+    headers = Headers(scope=scope)
+    length = headers.get("content-length", "")
+    return "transfer-encoding" in headers or (length.isdecimal() and int(length[:18]) > _SMALL_BODY)
 
 
 def cookie_value(key: str) -> str:

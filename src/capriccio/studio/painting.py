@@ -1,26 +1,27 @@
-"""From a recipe to the bytes of a picture file, many recipes in one batch."""
+"""From recipes to latents, pictures and the bytes of files, many recipes in one batch."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from capriccio import __version__
 from capriccio.errors import UsageError
 from capriccio.latent.directions import MAX_STRENGTH, Directions, move
+from capriccio.latent.files import Latents
 from capriccio.latent.mixing import mix, rows_of
 from capriccio.provenance import PictureFormat, Provenance
 from capriccio.rendering.edit import Move
 from capriccio.rendering.grids import to_picture, to_uint8
 from capriccio.rendering.pictures import check_size, encode_picture
-from capriccio.rendering.sources import Look, open_source, provenance_of
+from capriccio.rendering.sources import LatentSource, Look, open_source, provenance_of
+from capriccio.studio.kept import PROJECTED, Kept
+from capriccio.studio.recipes import Order, Origin, Recipe
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
@@ -31,54 +32,6 @@ MAX_SIDE = 2048
 MEDIA_TYPES: dict[PictureFormat, str] = {
     "webp": "image/webp", "png": "image/png", "avif": "image/avif", "jpeg": "image/jpeg",
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One move along an editing direction."""
-
-    name: str
-    strength: float
-    layers: str | None = None
-    """Rows that move; None = the direction's own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What a picture is made from."""
-
-    seed: int
-    """Seed of the picture."""
-    look: Look = field(default_factory=Look)
-    """From seed to picture."""
-    mixed_seed: int | None = None
-    """Seed whose styles are mixed in; None = nothing is."""
-    layers: str = "coarse"
-    """Which latent rows come from it; see :data:`capriccio.latent.mixing.Layers`."""
-    moves: tuple[Step, ...] = ()
-    """What is changed along editing directions, after mixing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A recipe, and the file that is wanted of it."""
-
-    recipe: Recipe
-    file_format: PictureFormat = "webp"
-    scale: int = 1
-    """Whole factor by which the picture is enlarged, smoothly."""
-    fast: bool = False
-    """Paint at the fastest precision instead of float32; for pictures nobody will ask for again."""
-
-    @property
-    def kind(self) -> tuple[str, bool]:
-        """What orders painted in one batch have in common."""
-        return self.recipe.look.noise_mode, self.fast
-
-    def tag(self, model_hash: str) -> str:
-        """Return the entity tag: a function of the request and the model, known before anything is painted."""
-        digest = hashlib.blake2b(repr((self, model_hash, __version__)).encode(), digest_size=12).hexdigest()
-        return f'"{digest}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +79,11 @@ class ModelPainter:
     def __init__(self, model: Model, fast: Model | None = None, directions: Directions | None = None) -> None:
         self.model, self._fast, self.directions = model, fast or model, directions
 
+    # ---- what can be painted
+
     def check(self, order: Order) -> None:
         """Raise UsageError if the model cannot paint ``order``; costs nothing."""
-        recipe = order.recipe
-        open_source(self.model, _seeds(recipe), recipe.look)
-        if recipe.mixed_seed is not None:
-            rows_of(recipe.layers, self.model.num_ws)
-        for one in self._moves(recipe):
-            if abs(one.strength) > MAX_STRENGTH:
-                raise UsageError(f"the strength of '{one.direction.name}' must lie in -{MAX_STRENGTH:g}.."
-                                 f"{MAX_STRENGTH:g}, got {one.strength:g}.")  # fmt: skip
-            one.text(self.model.num_ws)  # says which rows are not there
+        self.check_recipe(order.recipe)
         height, width = self.model.size
         if order.scale < 1 or (max(height, width) * order.scale > MAX_SIDE and order.scale > 1):
             most = max(1, MAX_SIDE // max(height, width))
@@ -145,34 +92,101 @@ class ModelPainter:
         if order.file_format == "jpeg" and self.model.channels == 4:
             raise UsageError("JPEG holds no transparency, and this model paints with alpha. Choose png, webp or avif.")
 
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise UsageError if the model cannot paint ``recipe``; costs nothing."""
+        for origin in recipe.origins:
+            self._source(origin, recipe.look)
+        if recipe.mixed is not None:
+            rows_of(recipe.layers, self.model.num_ws)
+        for one in self._moves(recipe):
+            if abs(one.strength) > MAX_STRENGTH:
+                raise UsageError(f"the strength of '{one.direction.name}' must lie in -{MAX_STRENGTH:g}.."
+                                 f"{MAX_STRENGTH:g}, got {one.strength:g}.")  # fmt: skip
+            one.text(self.model.num_ws)  # says which rows are not there
+
+    # ---- painting
+
     def paint(self, orders: Sequence[Order]) -> list[Painted]:
         """Paint a batch of one kind."""
         model = self._fast if orders[0].fast else self.model
-        look = orders[0].recipe.look
-        ws = self.ws([order.recipe for order in orders], model)
-        noise_seeds = [order.recipe.seed for order in orders] if look.noise_mode == "random" else None
-        images = to_uint8(model.images(ws, noise_mode=look.noise_mode, noise_seeds=noise_seeds))
+        recipes = [order.recipe for order in orders]
+        mode = recipes[0].look.noise_mode
+        images = model.images(
+            self.ws(recipes, model),
+            noise_mode=mode,
+            noise_seeds=[self._noise_seed(recipe) for recipe in recipes] if mode == "random" else None,
+            noise_maps=self._noise(recipes) if any(map(_brings_noise, recipes)) else None,
+        )
         return [
             Painted(to_picture(pixels), order, self._provenance(order.recipe))
-            for pixels, order in zip(images, orders, strict=True)
+            for pixels, order in zip(to_uint8(images), orders, strict=True)
         ]
 
     def ws(self, recipes: Sequence[Recipe], model: Model | None = None) -> Tensor:
         """Return the latents of ``recipes``, [N, num_ws, w_dim]; seeds of one look are mapped together."""
         model = model or self.model
-        looks: dict[Look, list[int]] = {}
-        for index, recipe in enumerate(recipes):
-            looks.setdefault(recipe.look, []).append(index)
-        rows: list[Tensor | None] = [None] * len(recipes)
-        for look, indices in looks.items():
-            seeds = [seed for i in indices for seed in _seeds(recipes[i])]
-            mapped = iter(open_source(model, seeds, look).ws(0, len(seeds)).unbind())
-            for i in indices:
-                row = _mixed(recipes[i], [next(mapped)[None] for _ in _seeds(recipes[i])], model.num_ws)
-                for one in self._moves(recipes[i]):
-                    row = move(row, one.direction, one.strength, one.layers)
-                rows[i] = row
-        return torch.cat([row for row in rows if row is not None])
+        found: dict[tuple[Look, Origin], Tensor] = {}
+        seeds: dict[Look, list[int]] = {}
+        for recipe in recipes:
+            for origin in recipe.origins:
+                if isinstance(origin, Kept):
+                    found[recipe.look, origin] = origin.latents.ws.to(model.device)
+                else:
+                    seeds.setdefault(recipe.look, []).append(origin)
+        for look, numbers in seeds.items():
+            mapped = open_source(model, numbers, look).ws(0, len(numbers))
+            found.update(((look, seed), row[None]) for seed, row in zip(numbers, mapped, strict=True))
+        rows = []
+        for recipe in recipes:
+            row = found[recipe.look, recipe.origin]
+            if recipe.mixed is not None:
+                row = mix(row, found[recipe.look, recipe.mixed], rows_of(recipe.layers, model.num_ws))
+            for one in self._moves(recipe):
+                row = move(row, one.direction, one.strength, one.layers)
+            rows.append(row)
+        return torch.cat(rows)
+
+    def latents(self, recipes: Sequence[Recipe]) -> Latents:
+        """Return the latents of ``recipes`` as a file keeps them: painted from it they are the same pictures."""
+        own = all(recipe.look.noise_mode == "const" and not _brings_noise(recipe) for recipe in recipes)
+        names = tuple(recipe.name for recipe in recipes)
+        record = (
+            self._provenance(recipes[0])
+            if len(recipes) == 1
+            else Provenance(model_hash=self.model.model_hash, licence=self.model.licence, kind="latents", latents=names)
+        )
+        if all(isinstance(one.origin, Kept) and one.name == one.origin.name and one.name.endswith(PROJECTED)
+               for one in recipes):  # fmt: skip
+            record = replace(record, kind="projection")
+        noise = {} if own else self._noise(recipes)
+        return Latents(ws=self.ws(recipes).cpu(), noise=noise, names=names, provenance=record)
+
+    # ---- parts
+
+    def _source(self, origin: Origin, look: Look) -> LatentSource:
+        return open_source(self.model, origin.latents if isinstance(origin, Kept) else [origin], look)
+
+    def _noise_seed(self, recipe: Recipe) -> int:
+        return self._source(recipe.origin, recipe.look).noise_seed(0)
+
+    def _noise(self, recipes: Sequence[Recipe]) -> dict[str, Tensor]:
+        """Return the noise maps each recipe is painted with, [N, H, W] by layer."""
+        names, synthesis = self.model.noise_names, self.model.generator.synthesis
+        stored = [maps.detach().cpu() for maps in synthesis.noise_consts()]
+        parts: list[list[Tensor]] = []
+        for recipe in recipes:
+            mode = recipe.look.noise_mode
+            if mode == "random":
+                drawn = self.model.noise([self._noise_seed(recipe)], 1)
+                parts.append([maps[0, 0].cpu() for maps in drawn])
+            elif mode == "none":
+                parts.append([torch.zeros_like(maps) for maps in stored])
+            elif isinstance(recipe.origin, Kept) and _brings_noise(recipe):
+                brought = recipe.origin.latents.noise
+                parts.append([brought[name][0] for name in names])
+            else:
+                parts.append(stored)
+        return {name: torch.stack([part[i] for part in parts]) for i, name in enumerate(names)}
 
     def _moves(self, recipe: Recipe) -> list[Move]:
         """Return the moves of a recipe. Raises: UsageError for a direction that is not there."""
@@ -185,21 +199,18 @@ class ModelPainter:
         ]
 
     def _provenance(self, recipe: Recipe) -> Provenance:
-        source = open_source(self.model, [recipe.seed], recipe.look)
-        record = provenance_of(self.model, recipe.look, source, 0, 1)
+        look, num_ws = recipe.look, self.model.num_ws
+        record = provenance_of(self.model, look, self._source(recipe.origin, look), 0, 1)
+        if recipe.mixed is not None:
+            other = self._source(recipe.mixed, look)
+            record = replace(record, kind="mix", mixed_layers=rows_of(recipe.layers, num_ws),
+                             mixed_seeds=other.seeds(0, 1), mixed_latents=other.names(0, 1))  # fmt: skip
         if recipe.moves:
-            record = replace(
-                record, kind="edit", edits=tuple(one.text(self.model.num_ws) for one in self._moves(recipe))
-            )
-        if recipe.mixed_seed is None:
-            return record
-        rows = rows_of(recipe.layers, self.model.num_ws)
-        return replace(record, kind="mix", mixed_seeds=(recipe.mixed_seed,), mixed_layers=rows)
+            record = replace(record, kind="edit", edits=tuple(one.text(num_ws) for one in self._moves(recipe)))
+        return record
 
 
-def _seeds(recipe: Recipe) -> list[int]:
-    return [recipe.seed] if recipe.mixed_seed is None else [recipe.seed, recipe.mixed_seed]
-
-
-def _mixed(recipe: Recipe, ws: list[Tensor], num_ws: int) -> Tensor:
-    return ws[0] if len(ws) == 1 else mix(ws[0], ws[1], rows_of(recipe.layers, num_ws))
+def _brings_noise(recipe: Recipe) -> bool:
+    """Whether a recipe is painted with noise maps of its own: a mixture of two pictures has those of neither."""
+    kept = isinstance(recipe.origin, Kept) and bool(recipe.origin.latents.noise)
+    return kept and recipe.mixed is None and recipe.look.noise_mode == "const"

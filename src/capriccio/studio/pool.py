@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from capriccio.latent.seeds import MAX_SEED
-from capriccio.studio.painting import Order, Recipe
+from capriccio.studio.recipes import Order, Recipe
 from capriccio.studio.worker import Waiting
 
 
@@ -42,7 +42,7 @@ class Pool:
 
     def serves(self, order: Order) -> bool:
         """Whether ``order``, whatever its seed, is what lies in the pool."""
-        same = replace(order.recipe, seed=self.template.recipe.seed)
+        same = replace(order.recipe, origin=self.template.recipe.origin)
         return replace(order, recipe=same, fast=True) == self.template
 
     def refill(self, count: int) -> list[Waiting]:
@@ -57,7 +57,7 @@ class Pool:
 
     def _wanted(self) -> Waiting:
         seed = random_seed()
-        order = replace(self.template, recipe=Recipe(seed=seed, look=self.template.recipe.look))
+        order = replace(self.template, recipe=Recipe(origin=seed, look=self.template.recipe.look))
         future: Future[bytes] = Future()
         future.add_done_callback(lambda done: self._arrived(seed, done))
         return order, future

@@ -1,9 +1,9 @@
-"""What a client may ask for in an address: every value bounded before anything is done with it."""
+"""What a client may ask for, in an address or as JSON: every value bounded before anything is done with it."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,15 +12,21 @@ from capriccio.errors import UsageError
 from capriccio.latent.seeds import MAX_SEED
 from capriccio.provenance import PictureFormat
 from capriccio.rendering.sources import Look
-from capriccio.studio.painting import Order, Recipe, Step
 from capriccio.studio.problems import Problem
+from capriccio.studio.recipes import Order, Origin, Recipe, Step
 from capriccio.studio.service import Studio
 
 MAX_KEYS = 24
 """Key pictures of one walk."""
 
+MAX_RECIPES = 256
+"""Pictures whose latents are put into one file."""
+
 _STRICT = ConfigDict(extra="forbid", populate_by_name=False)
 _NEGOTIATED: dict[str, PictureFormat] = {"image/webp": "webp", "image/avif": "avif", "image/png": "png"}
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+LatentId = Annotated[str, Field(pattern="^w[0-9a-f]{24}$", description="Id of a latent that was sent or made here.")]
 
 
 class LookQuery(BaseModel):
@@ -47,51 +53,95 @@ class LookQuery(BaseModel):
         )
 
 
-class PictureQuery(LookQuery):
-    """One picture."""
+class OriginQuery(LookQuery):
+    """Which picture: that of a seed, or of a latent."""
 
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Seed; absent = another picture every time.")
+    seed: Seed | None = Field(None, description="Seed of the picture.")
+    latent: LatentId | None = None
+
+    def recipe(self, studio: Studio, otherwise: int | None = None) -> Recipe:
+        """Return what the picture is made from; ``otherwise``: the seed, if none is named.
+
+        Raises: Problem for a latent that is not here; UsageError if nothing or too much is named.
+        """
+        seed = otherwise if self.seed is None and self.latent is None else self.seed
+        return Recipe(origin=_origin(studio, "seed", seed, "latent", self.latent), look=self.look(studio))
+
+
+class FileQuery(BaseModel):
+    """Which file of the picture."""
+
     scale: int = Field(1, ge=1, le=64, description="Whole factor by which the picture is enlarged.")
     format: PictureFormat | None = Field(None, description="Absent = what the client prefers of WebP, AVIF and PNG.")
     download: bool = Field(False, description="Let browsers save it instead of showing it.")
 
-    def order(self, studio: Studio, request: Request, seed: int) -> Order:
+    def order(self, request: Request, recipe: Recipe) -> Order:
         """Return what is to be painted."""
-        return Order(
-            recipe=Recipe(seed=seed, look=self.look(studio)),
-            file_format=self.format or preferred_format(request.headers.get("accept", "")),
-            scale=self.scale,
-        )
+        chosen = self.format or preferred_format(request.headers.get("accept", ""))
+        return Order(recipe=recipe, file_format=chosen, scale=self.scale)
 
 
-class MixQuery(PictureQuery):
-    """One cell of the mixing table."""
+class Mixing(BaseModel):
+    """What is mixed in."""
 
-    seed: int = Field(..., ge=0, le=MAX_SEED, description="Seed of the row: keeps every layer that is not mixed.")
-    mixed: int = Field(..., ge=0, le=MAX_SEED, description="Seed of the column: lends the mixed layers.")
+    mixed: Seed | None = Field(None, description="Seed that lends the mixed layers.")
+    mixed_latent: LatentId | None = Field(None, description="Latent that lends the mixed layers.")
     layers: str = Field("coarse", max_length=200, description="coarse, middle, fine, or rows such as 0-3,7.")
 
-    def order(self, studio: Studio, request: Request, seed: int) -> Order:
-        """Return what is to be painted."""
-        plain = PictureQuery.order(self, studio, request, seed)
-        recipe = Recipe(seed=seed, look=plain.recipe.look, mixed_seed=self.mixed, layers=self.layers)
-        return Order(recipe=recipe, file_format=plain.file_format, scale=plain.scale)
+    def mixed_in(self, studio: Studio, recipe: Recipe) -> Recipe:
+        """Return a recipe with what is mixed in, if anything is. Raises: Problem; UsageError."""
+        if self.mixed is None and self.mixed_latent is None:
+            return recipe
+        other = _origin(studio, "mixed", self.mixed, "mixed_latent", self.mixed_latent)
+        return Recipe(origin=recipe.origin, look=recipe.look, mixed=other, layers=self.layers)
 
 
-class EditQuery(PictureQuery):
-    """A picture, changed."""
+class PictureQuery(FileQuery, OriginQuery):
+    """One picture; without seed and latent another one every time."""
 
-    seed: int = Field(..., ge=0, le=MAX_SEED, description="Seed of the picture.")
+
+class MixQuery(FileQuery, Mixing, OriginQuery):
+    """One cell of the mixing table."""
+
+    def recipe(self, studio: Studio, otherwise: int | None = None) -> Recipe:
+        """Return what the cell is made from. Raises: Problem; UsageError."""
+        recipe = self.mixed_in(studio, OriginQuery.recipe(self, studio, otherwise))
+        if recipe.mixed is None:
+            raise UsageError("mixed: name the seed, or as mixed_latent the latent, that lends the layers.")
+        return recipe
+
+
+class RecipeQuery(Mixing, OriginQuery):
+    """A picture, mixed and changed."""
+
     change: list[str] = Field(
         [], alias="set", max_length=16,
         description="NAME=STRENGTH, or NAME=STRENGTH@LAYERS, as often as wanted: snow=2, haze=-1@fine.",
     )  # fmt: skip
 
-    def order(self, studio: Studio, request: Request, seed: int) -> Order:
-        """Return what is to be painted."""
-        plain = PictureQuery.order(self, studio, request, seed)
-        recipe = Recipe(seed=seed, look=plain.recipe.look, moves=tuple(_step(text) for text in self.change))
-        return Order(recipe=recipe, file_format=plain.file_format, scale=plain.scale)
+    def recipe(self, studio: Studio, otherwise: int | None = None) -> Recipe:
+        """Return what the picture is made from. Raises: Problem; UsageError."""
+        plain = self.mixed_in(studio, OriginQuery.recipe(self, studio, otherwise))
+        moves = tuple(_step(text) for text in self.change)
+        return Recipe(origin=plain.origin, look=plain.look, mixed=plain.mixed, layers=plain.layers, moves=moves)
+
+
+class EditQuery(FileQuery, RecipeQuery):
+    """A picture, mixed and changed, and which file of it."""
+
+
+class RecipesRequest(BaseModel):
+    """Pictures whose latents are wanted."""
+
+    model_config = _STRICT
+
+    recipes: list[RecipeQuery] = Field(..., min_length=1, max_length=MAX_RECIPES)
+
+
+class LatentsFileRequest(RecipesRequest):
+    """Pictures whose latents are wanted as a file."""
+
+    format: Literal["safetensors", "npz"] = "safetensors"
 
 
 class WalkRequest(BaseModel):
@@ -99,7 +149,9 @@ class WalkRequest(BaseModel):
 
     model_config = _STRICT
 
-    seeds: list[int] = Field(..., min_length=2, max_length=MAX_KEYS, description="Key pictures; the walk returns.")
+    keys: list[Seed | LatentId] = Field(
+        ..., min_length=2, max_length=MAX_KEYS, description="Seeds or ids of latents; the walk returns to the first."
+    )
     psi: float | None = Field(None, ge=-10, le=10, allow_inf_nan=False)
     class_index: int | None = Field(None, alias="class", ge=0, le=100_000)
     seconds_per_key: float = Field(1.5, ge=0.2, le=10, allow_inf_nan=False)
@@ -114,6 +166,20 @@ class KeyRequest(BaseModel):
     model_config = _STRICT
 
     key: str = Field(..., min_length=1, max_length=200)
+
+
+def kept_latent(studio: Studio, latent_id: str) -> Origin:
+    """Return the latent of an id. Raises: Problem when it is not here."""
+    kept = studio.shelf.get(latent_id)
+    if kept is None:
+        raise Problem(404, f"The latent {latent_id} is not here (any more); send it again to /api/v1/latents.")
+    return kept
+
+
+def _origin(studio: Studio, seed_name: str, seed: int | None, latent_name: str, latent: str | None) -> Origin:
+    if (seed is None) == (latent is None):
+        raise UsageError(f"{seed_name}: name either {seed_name} or {latent_name}.")
+    return kept_latent(studio, latent) if latent is not None else seed or 0
 
 
 def _step(text: str) -> Step:

@@ -5,9 +5,11 @@ A name in an address is looked for among the names that are there; it never beco
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from fastapi.responses import FileResponse
 from capriccio.doctor.examination import examine
 from capriccio.doctor.record import RunRecord, Tick, read_run
 from capriccio.errors import CapriccioError
+from capriccio.studio.answers import CurveFacts, FindingFacts, PlotFacts, RunCard, RunDetail, RunList, SampleFacts
 from capriccio.studio.problems import Problem, documented
 from capriccio.studio.service import Studio, StudioPart
 
@@ -26,44 +29,54 @@ MAX_POINTS = 400
 MAX_RUNS = 200
 
 GOING_SECONDS = 900.0
-"""A run that wrote within this time is taken to go on."""
+"""A run that wrote within this time, and has not reached its aim, is taken to go on."""
 
 CURVES = {
-    "Losses": ("Loss/G/loss", "Loss/D/loss"),
-    "Regularisers": ("Loss/r1_penalty", "Loss/pl_penalty"),
-    "Overfitting": ("Loss/signs/real", "Loss/signs/heldout", "Progress/augment"),
-    "Scores": ("Loss/scores/real", "Loss/scores/fake"),
-    "Speed": ("Timing/images_per_sec",),
+    "Losses": {"Loss/G/loss": "generator", "Loss/D/loss": "discriminator"},
+    "Overfitting": {
+        "Progress/r_t": "r_t, by signs",
+        "Progress/r_v": "r_v, by held-out pictures",
+        "Progress/augment": "p of augmentation",
+    },
+    "Scores": {
+        "Loss/scores/real": "trained on",
+        "Loss/scores/heldout": "held out",
+        "Loss/scores/fake": "generated",
+    },
+    "Regularisers": {"Loss/r1_penalty": "R1 penalty", "Loss/pl_penalty": "path length penalty"},
+    "Speed, images a second": {"Timing/images_per_sec": "images a second"},
 }
-"""Which statistics share a drawing; what a run does not have is left out."""
+"""Which statistics share a drawing, and what they are called; what a run does not have is left out."""
+
+_METRICS = "Metrics/"
+_WHEN = "Metrics/nimg"
 
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
 
 
 @router.get("", responses=documented(401, 404, 429))
-def list_runs(studio: StudioPart) -> dict[str, Any]:
+def list_runs(studio: StudioPart) -> RunList:
     """The runs, the one written to last first."""
-    runs = [_card(name, path) for name, path in _folders(studio).items()]
-    return {"runs": sorted(runs, key=lambda run: -run["changed"])}
+    runs = [RunCard(**_card(name, path)) for name, path in _folders(studio).items()]
+    return RunList(runs=sorted(runs, key=lambda run: -run.changed))
 
 
 @router.get("/{name}", responses=documented(401, 404, 422, 429))
-def show_run(name: str, studio: StudioPart) -> dict[str, Any]:
+def show_run(name: str, studio: StudioPart) -> RunDetail:
     """Curves, sample sheets and the doctor's words of one run."""
     folder = _folder(studio, name)
-    record = read_run(folder)
+    record = _record(folder, *_written(folder))
     try:
-        findings = [{"name": rule, **finding.to_dict()} for rule, finding in examine(record).items()]
+        findings = [FindingFacts(name=rule, **finding.to_dict()) for rule, finding in examine(record).items()]  # type: ignore[arg-type]
     except CapriccioError as error:
-        findings = [{"name": "unreadable", "severity": "warning", "what": str(error), "evidence": "", "advice": ""}]
-    return {
+        findings = [FindingFacts(name="unreadable", severity="warning", what=str(error), evidence="", advice="")]
+    return RunDetail(
         **_card(name, folder),
-        "kimg": record.nimg / 1000,
-        "total_kimg": record.config.total_kimg,
-        "plots": _plots(record),
-        "samples": [{"file": path.name, "kimg": _kimg(path)} for path in _samples(folder)],
-        "findings": findings,
-    }
+        best=_best(folder),
+        plots=_metric_plots(record.ticks) + _plots(record.ticks),
+        samples=[SampleFacts(file=path.name, kimg=kimg) for kimg, path in record.sheets()],
+        findings=findings,
+    )
 
 
 @router.get("/{name}/samples/{file}", response_class=Response,
@@ -76,14 +89,16 @@ def sample(name: str, file: str, studio: StudioPart) -> FileResponse:
     return FileResponse(sheets[file], media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
 
 
+# ---- folders
+
+
 def _folders(studio: Studio) -> dict[str, Path]:
     root = studio.settings.runs
     if root is None or not root.is_dir():
         return {}
     if (root / "config.yaml").is_file():
         return {root.name or "run": root}
-    found = {path.parent.name: path.parent for path in sorted(root.glob("*/config.yaml"))[:MAX_RUNS]}
-    return dict(found)
+    return {path.parent.name: path.parent for path in sorted(root.glob("*/config.yaml"))[:MAX_RUNS]}
 
 
 def _folder(studio: Studio, name: str) -> Path:
@@ -93,40 +108,89 @@ def _folder(studio: Studio, name: str) -> Path:
     return folders[name]
 
 
-def _card(name: str, folder: Path) -> dict[str, Any]:
+def _written(folder: Path) -> tuple[float, int]:
+    """Return when a run wrote last, in seconds since 1970, and how long its statistics are, in bytes."""
     stats = folder / "stats.jsonl"
-    changed = (stats if stats.is_file() else folder).stat().st_mtime
+    found = (stats if stats.is_file() else folder / "config.yaml").stat()
+    return found.st_mtime, found.st_size
+
+
+@lru_cache(maxsize=16)
+def _record(folder: Path, changed: float, size: int) -> RunRecord:
+    """Return what a run tells; read again when it has written."""
+    return read_run(folder)
+
+
+def _card(name: str, folder: Path) -> dict[str, Any]:
+    changed, size = _written(folder)
     sheets = _samples(folder)
+    try:
+        record: RunRecord | None = _record(folder, changed, size)
+    except CapriccioError:  # listed all the same; opening it tells what is wrong
+        record = None
+    done = record is not None and record.nimg / 1000 >= record.config.total_kimg
     return {
         "name": name,
         "changed": changed,
-        "going": time.time() - changed < GOING_SECONDS,
+        "going": not done and time.time() - changed < GOING_SECONDS,
+        "kimg": record.nimg / 1000 if record else None,
+        "total_kimg": record.config.total_kimg if record else None,
         "last_sample": sheets[-1].name if sheets else None,
-        "last_kimg": _kimg(sheets[-1]) if sheets else None,
+        "last_kimg": float(sheets[-1].stem.removeprefix("fakes-")) if sheets else None,
     }
 
 
 def _samples(folder: Path) -> list[Path]:
-    return sorted((folder / "samples").glob("fakes-*.png"))
+    return [path for path in sorted((folder / "samples").glob("fakes-*.png"))
+            if path.stem.removeprefix("fakes-").isdecimal()]  # fmt: skip
 
 
-def _kimg(path: Path) -> float:
-    digits = path.stem.removeprefix("fakes-")
-    return float(digits) if digits.isdecimal() else math.nan
+def _best(folder: Path) -> str | None:
+    """Return which snapshot is the best one, as the run itself notes it."""
+    try:
+        best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+        return f"{best['snapshot']}, {best['number']} {float(best['value']):.4g}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
-def _plots(record: RunRecord) -> list[dict[str, Any]]:
-    ticks = record.ticks
+# ---- curves
+
+
+def _plots(ticks: Sequence[Tick]) -> list[PlotFacts]:
     plots = []
     for title, names in CURVES.items():
-        curves = [{"name": name, "points": points} for name in names if (points := _points(ticks, name))]
+        curves = [CurveFacts(name=called, points=points) for name, called in names.items()
+                  if (points := _points(ticks, name))]  # fmt: skip
         if curves:
-            plots.append({"title": title, "curves": curves})
+            plots.append(PlotFacts(title=title, curves=curves))
     return plots
 
 
+def _metric_plots(ticks: Sequence[Tick]) -> list[PlotFacts]:
+    """Return a drawing for each metric; the numbers of one (precision, recall) share it."""
+    names = {name for tick in ticks for name in tick.values if name.startswith(_METRICS) and name != _WHEN}
+    plots: dict[str, PlotFacts] = {}
+    for name in sorted(names):
+        number = name.removeprefix(_METRICS)
+        metric, _, part = number.rpartition("_") if number.endswith(_PARTS) else (number, "", number)
+        if points := _points(ticks, name):
+            plots.setdefault(metric, PlotFacts(title=metric, curves=[])).curves.append(
+                CurveFacts(name=part, points=points)
+            )
+    return list(plots.values())
+
+
+_PARTS = ("_precision", "_recall", "_density", "_coverage")
+
+
 def _points(ticks: Sequence[Tick], name: str) -> list[tuple[float, float]]:
-    points = [(tick.nimg / 1000, value) for tick in ticks if (value := tick.mean(name)) is not None]
-    points = [point for point in points if math.isfinite(point[1])]
+    points = []
+    for tick in ticks:
+        value = tick.mean(name)
+        if value is None or not math.isfinite(value):
+            continue
+        when = tick.mean(_WHEN) if name.startswith(_METRICS) else None  # measured a little after the tick before it
+        points.append(((tick.nimg if when is None else when) / 1000, value))
     stride = max(1, -(-len(points) // MAX_POINTS))
     return points[::stride]

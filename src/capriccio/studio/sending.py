@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from capriccio.studio.painting import MEDIA_TYPES, Order
+from capriccio.studio.kept import Kept
+from capriccio.studio.painting import MEDIA_TYPES
+from capriccio.studio.recipes import Order
 from capriccio.studio.service import Studio
 
 KEEP = "public, max-age=3600, stale-while-revalidate=86400"
 """For pictures of a permalink: the same address is the same picture as long as the server keeps its model."""
+
+KEEP_PRIVATE = "private, max-age=3600"
+"""For pictures of somebody's own latents: no proxy keeps those."""
 
 
 async def send_picture(studio: Studio, request: Request, order: Order, *, download: bool = False) -> Response:
@@ -18,13 +23,13 @@ async def send_picture(studio: Studio, request: Request, order: Order, *, downlo
     """
     studio.painter.check(order)
     tag = studio.tag(order)
-    headers = _headers(order, tag, KEEP)
+    private = any(isinstance(origin, Kept) for origin in order.recipe.origins)
+    headers = _headers(order, tag, KEEP_PRIVATE if private else KEEP)
     if _matches(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers=headers)
     if download:
         ending = "jpg" if order.file_format == "jpeg" else order.file_format
-        mixed = "" if order.recipe.mixed_seed is None else f"_seed{order.recipe.mixed_seed:04d}"
-        headers["Content-Disposition"] = f'attachment; filename="seed{order.recipe.seed:04d}{mixed}.{ending}"'
+        headers["Content-Disposition"] = f'attachment; filename="{order.recipe.stem}.{ending}"'
     file = b"" if request.method == "HEAD" else await studio.file(request, order)
     return Response(file, headers=headers, media_type=MEDIA_TYPES[order.file_format])
 
@@ -37,11 +42,12 @@ def random_headers(order: Order, permalink: str) -> dict[str, str]:
 
 
 def _headers(order: Order, tag: str, caching: str) -> dict[str, str]:
+    origin = order.recipe.origin
     return {
         "ETag": tag,
         "Cache-Control": caching,
         "Vary": "Accept",
-        "X-Capriccio-Seed": str(order.recipe.seed),
+        **({"X-Capriccio-Seed": str(origin)} if isinstance(origin, int) else {}),
         "Cross-Origin-Resource-Policy": "cross-origin",  # made to be embedded
     }
 

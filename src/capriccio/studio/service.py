@@ -1,27 +1,35 @@
-"""The studio's parts, put together: model, worker, pool, cache, jobs. Routes get it from the application's state."""
+"""The studio's parts, put together: model, worker, pool, cache, latents, jobs. Routes get it from the app's state."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
 from capriccio.errors import UsageError
 from capriccio.latent.directions import Directions, load_directions
 from capriccio.rendering.sources import Look
-from capriccio.studio.jobs import JobTable
+from capriccio.studio.answers import JobState
+from capriccio.studio.inverters import Inverters
+from capriccio.studio.job_file import JobFile
+from capriccio.studio.jobs import JobTable, Outcome, Tell
+from capriccio.studio.kept import Shelf
 from capriccio.studio.measures import Measures
-from capriccio.studio.painting import ModelPainter, Order, Recipe
+from capriccio.studio.painting import ModelPainter
 from capriccio.studio.pool import Cache, Pool
 from capriccio.studio.problems import Problem
+from capriccio.studio.recipes import Order, Recipe
 from capriccio.studio.settings import StudioSettings
 from capriccio.studio.worker import Full, Worker
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
+
+_Result = TypeVar("_Result")
 
 
 @dataclass
@@ -47,7 +55,7 @@ class Studio:
         self.measures = Measures()
         self.painter = ModelPainter(model, fast, _shipped(model))
         look = Look(truncation_psi=settings.psi, class_index=0 if model.c_dim else None)
-        self.pool = Pool(Order(recipe=Recipe(seed=0, look=look)), settings.pool)
+        self.pool = Pool(Order(recipe=Recipe(origin=0, look=look)), settings.pool)
         self.cache = Cache()
         self.worker = Worker(
             self.painter,
@@ -57,7 +65,10 @@ class Studio:
             batch=settings.batch,
             refill=self.pool.refill,
         )
-        self.jobs = JobTable(self.worker)
+        file = None if settings.jobs is None else JobFile(settings.jobs)
+        self.jobs = JobTable(self.worker, file, settings.jobs_per_client)
+        self.shelf = Shelf(model, file)
+        self.inverters = Inverters(model)
         self.ready = False
         self.stopping = False
         self._under_way: dict[str, _Shared] = {}
@@ -103,6 +114,25 @@ class Studio:
             if not shared.clients:
                 shared.future.cancel()  # too late for one that is being painted; that one is kept
 
+    def begin(self, request: Request, kind: str, work: Callable[[Tell], Outcome]) -> JobState:
+        """Queue a long job for the client of a request. Raises: Problem 429 when it, or all clients, have too many."""
+        client = request.client.host if request.client else ""
+        try:
+            return JobState(**self.jobs.begin(kind, client, work).view().told)
+        except Full as full:
+            raise self._refused(full) from full
+
+    async def errand(self, work: Callable[[], _Result]) -> _Result:
+        """Return what a short call on the worker's thread returns. Raises: Problem as :meth:`file`; what it raises."""
+        try:
+            future = self.worker.errand(work)
+        except Full as full:
+            raise self._refused(full) from full
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), self.settings.timeout)
+        except TimeoutError as error:
+            raise self._too_long() from error
+
     def _painted(self, tag: str, done: Future[bytes]) -> None:
         if not done.cancelled() and done.exception() is None:
             self.cache.put(tag, done.result())
@@ -112,9 +142,15 @@ class Studio:
         try:
             return self.worker.order(order)
         except Full as full:
-            if self.stopping:
-                raise Problem(503, "The server is leaving.", {"Retry-After": "5"}) from full
-            raise Problem(429, str(full), {"Retry-After": str(full.retry_after)}) from full
+            raise self._refused(full) from full
+
+    def _refused(self, full: Full) -> Problem:
+        if self.stopping:
+            return Problem(503, "The server is leaving.", {"Retry-After": "5"})
+        return Problem(429, str(full), {"Retry-After": str(full.retry_after)})
+
+    def _too_long(self) -> Problem:
+        return Problem(503, f"This took longer than {self.settings.timeout:g} s.", {"Retry-After": "5"})
 
     async def _wait(self, request: Request, future: Future[bytes]) -> bytes:
         painted: asyncio.Future[bytes] = asyncio.shield(asyncio.wrap_future(future))
@@ -129,7 +165,7 @@ class Studio:
         painted.cancel()
         if gone in done:
             raise Problem(408, "The client left.")
-        raise Problem(503, f"The picture took longer than {self.settings.timeout:g} s.", {"Retry-After": "5"})
+        raise self._too_long()
 
 
 def _shipped(model: Model) -> Directions | None:

@@ -22,6 +22,10 @@ class StudioSettings:
     """Pictures that may wait; more are refused with 429."""
     job_room: int = 8
     """Films and projections that may wait or run."""
+    jobs_per_client: int = 3
+    """Films and projections that one client may have waiting or running; more are refused with 429."""
+    jobs: Path | None = None
+    """SQLite file that keeps jobs and latents; None = they are kept in memory, and end with the process."""
     batch: int = 16
     """Pictures painted at once."""
     pool: int = 64
@@ -30,5 +34,9 @@ class StudioSettings:
     """Seconds a picture may take before its client is told to come again."""
     max_upload_bytes: int = 16 * 2**20
     """Largest body of a request."""
+    uploads: int = 4
+    """Requests with a large body that are taken at once; more are refused with 429."""
+    upload_timeout: float = 30.0
+    """Seconds a body may take to arrive."""
     access_log: bool = True
     """Write a line for every answer: address, status and time, never what a picture shows."""

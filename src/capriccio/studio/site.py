@@ -43,13 +43,12 @@ async def wall(query: Annotated[WallQuery, Query()], studio: StudioPart) -> HTML
     """One picture, another one on every reload."""
     look = query.look(studio)
     seed = random_seed() if query.seed is None else query.seed
-    extra = "" if look.class_index is None or query.class_index is None else f"&class={look.class_index}"
     height, width = studio.model.size
     values = {
         "seed": str(seed),
         "grouped": f"{seed:,}".replace(",", "\u202f"),
         "psi": f"{look.truncation_psi:g}",
-        "extra": extra,
+        "extra": _rest(query),
         "scale": str(max(1, min(8, SHOWN_SIDE // max(height, width)))),
         "width": str(width),
         "height": str(height),
@@ -83,22 +82,28 @@ def _hash(inline: str) -> str:
 }, response_class=Response)  # fmt: skip
 @router.head("/picture", include_in_schema=False)
 async def picture(query: Annotated[PictureQuery, Query()], request: Request, studio: StudioPart) -> Response:
-    """The picture of a seed; without a seed another one every time."""
-    if query.seed is not None:
-        return await send_picture(studio, request, query.order(studio, request, query.seed), download=query.download)
+    """The picture of a seed, or of a latent that was sent here; without either another one every time."""
+    if query.seed is not None or query.latent is not None:
+        order = query.order(request, query.recipe(studio))
+        return await send_picture(studio, request, order, download=query.download)
     seed = random_seed()
-    order = query.order(studio, request, seed)
+    order = query.order(request, query.recipe(studio, seed))
     file: bytes | None = None
     if studio.pool.serves(order) and (ready := studio.pool.take()) is not None:
         seed, file = ready
         studio.worker.nudge()
-    order = query.order(studio, request, seed)
+    order = query.order(request, query.recipe(studio, seed))
     if file is None:
         file = await studio.file(request, replace(order, fast=True), keep=False)
-    look = order.recipe.look
-    chosen = "" if look.class_index is None else f"&class={look.class_index}"
-    permalink = f"/picture?seed={seed}&psi={look.truncation_psi:g}{chosen}"
+    permalink = f"/picture?seed={seed}&psi={order.recipe.look.truncation_psi:g}{_rest(query)}"
     return Response(file, headers=random_headers(order, permalink), media_type=MEDIA_TYPES[order.file_format])
+
+
+def _rest(query: LookQuery) -> str:
+    """Return what else of the look an address has to say to show the same picture again."""
+    noise = None if query.noise == "const" else query.noise
+    given = {"cutoff": query.cutoff, "class": query.class_index, "noise": noise}
+    return "".join(f"&{name}={value}" for name, value in given.items() if value is not None)
 
 
 @router.get("/studio", include_in_schema=False)

@@ -2,7 +2,8 @@
 
 Pictures go before everything. Whatever waits when the thread is free is painted as one batch, so batches grow with the
 load and nobody waits for a batch to fill. A long job (a film, a projection) runs on the same thread and lets pictures
-pass after every step. The queues are bounded; who finds them full is told when to come again.
+pass after every step, and errands too: calls that need the network for a moment. The queues are bounded; who finds them
+full is told when to come again.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from capriccio.studio.measures import Measures
-from capriccio.studio.painting import Order, Painted
+from capriccio.studio.painting import Painted
+from capriccio.studio.recipes import Order
 
 _LOG = logging.getLogger("capriccio.studio")
 
 
 class Full(Exception):
-    """A queue has no place left."""
+    """There is no place left, in a queue or for one client."""
 
-    def __init__(self, what: str, retry_after: int) -> None:
-        super().__init__(f"Too many {what} wait already; try again in {retry_after} s.")
+    def __init__(self, why: str, retry_after: int) -> None:
+        super().__init__(f"{why}; try again in {retry_after} s.")
         self.retry_after = retry_after
 
 
@@ -50,6 +52,8 @@ class Painter(Protocol):
 
 
 Waiting = tuple[Order, "Future[bytes]"]
+
+_Result = TypeVar("_Result")
 
 
 class Worker:
@@ -77,6 +81,7 @@ class Worker:
         self._painter, self._measures = painter, measures
         self.room, self.job_room, self.batch, self._refill = room, job_room, batch, refill
         self._pictures: deque[Waiting] = deque()
+        self._errands: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._jobs: deque[LongJob] = deque()
         self._running: LongJob | None = None
         self._seconds_per_picture = 0.02
@@ -122,8 +127,19 @@ class Worker:
             if len(self._pictures) >= self.room:
                 self._pictures = deque(waiting for waiting in self._pictures if not waiting[1].cancelled())
             if len(self._pictures) >= self.room or self._stopping:
-                raise Full("pictures", max(1, math.ceil(self.room * self._seconds_per_picture)))
+                seconds = max(1, math.ceil(self.room * self._seconds_per_picture))
+                raise Full("Too many pictures wait already", seconds)
             self._pictures.append((order, future))
+            self._wake.notify()
+        return future
+
+    def errand(self, work: Callable[[], _Result]) -> Future[_Result]:
+        """Queue a call that takes a moment; it is done on the thread that owns the device. Raises: Full."""
+        future: Future[_Result] = Future()
+        with self._wake:
+            if len(self._errands) >= self.room or self._stopping:
+                raise Full("Too many requests wait already", 1)
+            self._errands.append((work, future))
             self._wake.notify()
         return future
 
@@ -131,7 +147,7 @@ class Worker:
         """Queue a long job. Raises: Full."""
         with self._wake:
             if self.waiting_jobs >= self.job_room or self._stopping:
-                raise Full("long jobs", 30)
+                raise Full("Too many films and projections wait already", 30)
             self._jobs.append(job)
             self._wake.notify()
 
@@ -154,19 +170,22 @@ class Worker:
         while True:
             with self._wake:
                 ahead: list[Waiting] = []
-                while not (self._pictures or self._jobs or self._stopping):
+                while not (self._pictures or self._errands or self._jobs or self._stopping):
                     if ahead := self._refill(self.batch):
                         break
                     self._wake.wait()
-                if self._stopping and not self._pictures:
+                if self._stopping and not self._pictures and not self._errands:
                     return
                 job = None
-                if not self._pictures and not ahead and self._jobs:
+                if not self._pictures and not self._errands and not ahead and self._jobs:
                     job = self._running = self._jobs.popleft()
-            if job is None:
-                self._paint(ahead or self._take())
-            else:
+            if job is not None:
                 self._do(job)
+            elif ahead:
+                self._paint(ahead)
+            else:
+                self._paint(self._take())
+                self._run_errand()
 
     def _do(self, job: LongJob) -> None:
         try:
@@ -181,8 +200,9 @@ class Worker:
 
     def _breathe(self) -> None:
         """Let pictures pass; called inside a long job after every step."""
-        while self._pictures:
+        while self._pictures or self._errands:
             self._paint(self._take())
+            self._run_errand()
         if self._stopping:
             raise JobCancelled
 
@@ -199,6 +219,17 @@ class Worker:
                     taken.append(waiting)
             self._pictures.extendleft(reversed(passed))
             return taken
+
+    def _run_errand(self) -> None:
+        with self._wake:
+            if not self._errands:
+                return
+            work, future = self._errands.popleft()
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
 
     def _paint(self, batch: list[Waiting]) -> None:
         if not batch:

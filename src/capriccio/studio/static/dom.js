@@ -11,6 +11,18 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+// A field for files that a label shows; `taken(files)` gets what was chosen. Enter opens it too, not the space key alone.
+export function fileInput({id, accept, multiple = false, taken}) {
+  const input = h("input", {type: "file", id, accept, multiple, class: "unseen"});
+  input.addEventListener("change", () => {
+    const files = [...input.files];
+    input.value = "";
+    if (files.length) taken(files);
+  });
+  input.addEventListener("keydown", event => { if (event.key === "Enter") { event.preventDefault(); input.click(); } });
+  return input;
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 
 export function svg(tag, properties = {}, ...children) {

@@ -1,49 +1,55 @@
 // A long job of the server: progress with a number, cancel always, the reason where it fails.
 import {h} from "./dom.js";
-import {ask, lost, post} from "./server.js";
+import {ask, lost, whenBack} from "./server.js";
 
-// Begins a job and shows it in `stage`; `finished(job)` returns what to show at the end. Returns a function that stops it.
-export async function follow(stage, address, body, finished, during = () => []) {
+// Shows a job in `stage`. `begin()` asks the server for it; `finished(job)` returns what to show at the end,
+// `during(job)` what to show meanwhile. Returns `stop`, which cancels it, and `over`, which settles with the job at its
+// end, or with nothing when it came to none.
+export function follow(stage, begin, finished, during = () => []) {
+  let id = null, stopped = false, settle;
+  const over = new Promise(done => { settle = done; });
+  const end = (job, ...shown) => { stage.replaceChildren(...shown); settle(job); };
+  const failed = words => end(null, h("p", {class: "error", role: "alert"}, words));
+  const stop = () => {
+    stopped = true;
+    if (id) ask(`/api/v1/jobs/${id}`, {method: "DELETE"}).catch(() => {});
+  };
   stage.replaceChildren(h("p", {class: "quiet"}, "Asking…"));
-  let job;
-  try {
-    job = await (body instanceof FormData ? ask(address, {method: "POST", body}) : post(address, body));
-  } catch (error) {
-    stage.replaceChildren(h("p", {class: "error", role: "alert"}, error.message));
-    return () => {};
-  }
+  begin().then(job => {
+    id = job.id;
+    if (stopped) stop();
+    watch(stage, id, {end, failed, finished, during, stop});
+  }, error => failed(error.message));
+  return {stop, over};
+}
+
+function watch(stage, id, {end, failed, finished, during, stop}) {
   const bar = h("progress", {max: 1, "aria-label": "Progress"});
   const words = h("p", {class: "quiet"}, "Waiting for its turn.");
   const place = h("div");
-  const cancel = h("button", {type: "button", onclick: () => stop()}, "Cancel");
-  stage.replaceChildren(bar, words, cancel, place);
-  const events = new EventSource(`/api/v1/jobs/${job.id}/events`);
-  let over = false;
-  const end = (...shown) => {
-    over = true;
-    events.close();
-    stage.replaceChildren(...shown);
-  };
-  events.onmessage = message => {
-    const told = JSON.parse(message.data);
+  stage.replaceChildren(bar, h("div", {class: "actions"}, words, h("button", {type: "button", onclick: stop}, "Cancel")), place);
+  const events = new EventSource(`/api/v1/jobs/${id}/events`);
+  const show = told => {
     const {done, total} = told.progress;
-    if (total) {
+    if (total > 1) {
       bar.max = total;
       bar.value = done;
       words.textContent = `${Math.round(100 * done / total)} %, step ${done} of ${total}`;
-    }
+    } else if (told.state === "running") words.textContent = "Begins.";
     place.replaceChildren(...during(told));
-    if (told.state === "done") end(...finished(told));
-    if (told.state === "cancelled") end(h("p", {class: "quiet"}, "Cancelled."));
-    if (told.state === "failed") end(h("p", {class: "error", role: "alert"}, told.error));
+    if (!["done", "cancelled", "failed"].includes(told.state)) return;
+    events.close();
+    if (told.state === "done") end(told, ...finished(told));
+    else if (told.state === "cancelled") end(null, h("p", {class: "quiet"}, "Cancelled."));
+    else failed(told.error);
   };
-  events.onerror = () => {
-    if (over) return;
-    end(h("p", {class: "error", role: "alert"}, "The server stopped in the middle of this; start it again when it is back."));
-    lost();
+  events.onmessage = message => show(JSON.parse(message.data));
+  events.onerror = async () => {
+    if (events.readyState !== EventSource.CLOSED) return lost();  // the browser tries again by itself
+    try { show(await ask(`/api/v1/jobs/${id}`)); } catch (error) {
+      if (error.status === 0) whenBack(() => events.onerror());
+      else if (error.status === 404) failed("The server stopped in the middle of this; begin it again.");
+      else failed(error.message);
+    }
   };
-  const stop = () => {
-    if (!over) ask(`/api/v1/jobs/${job.id}`, {method: "DELETE"}).catch(() => {});
-  };
-  return stop;
 }

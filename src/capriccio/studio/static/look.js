@@ -1,8 +1,10 @@
-// The bar every table shares: psi, and where the model has them, classes.
+// The bar every table shares: psi, and where the model has them, classes. What is seldom wanted folds away.
 import {h} from "./dom.js";
 import {number, place, remember} from "./state.js";
 
-export function lookBar(model, changed, extras = []) {
+const CHIPS = 12;
+
+export function lookBar(model, changed, extras = [], seldom = []) {
   const {query} = place();
   const look = {psi: number(query, "psi", model.psi, -2, 2)};
   const shown = h("output", {for: "psi"}, look.psi.toFixed(2));
@@ -11,19 +13,33 @@ export function lookBar(model, changed, extras = []) {
   slider.addEventListener("change", () => {
     look.psi = Number(slider.value);
     remember({psi: look.psi});
-    changed(look);
+    changed();
   });
   const parts = [h("label", {title: "0 is the typical picture, 1 full variety"}, "psi", slider, shown)];
   if (model.classes) {
     look.class = number(query, "class", 0, 0, model.classes - 1);
-    const select = h("select", {"aria-label": "Class"}, ...Array.from({length: model.classes}, (_, i) =>
-      h("option", {value: i, selected: i === look.class}, `class ${i}`)));
-    select.addEventListener("change", () => {
-      look.class = Number(select.value);
-      remember({class: look.class});
-      changed(look);
-    });
-    parts.push(select);
+    parts.push(classes(model.classes, look.class, value => {
+      look.class = value;
+      remember({class: value});
+      changed();
+    }));
   }
+  if (seldom.length) parts.push(h("details", {class: "seldom", open: seldom.some(one => one.value && one.value !== "const")},
+    h("summary", {class: "button"}, "More"), h("div", {class: "bar inner"}, ...seldom)));
   return {look, bar: h("div", {class: "bar"}, ...parts, ...extras)};
+}
+
+function classes(count, chosen, changed) {
+  if (count > CHIPS) {
+    const select = h("select", {"aria-label": "Class"}, ...Array.from({length: count}, (_, i) =>
+      h("option", {value: i, selected: i === chosen}, `class ${i}`)));
+    select.addEventListener("change", () => changed(Number(select.value)));
+    return select;
+  }
+  const chips = h("div", {class: "chips", role: "group", "aria-label": "Class"});
+  chips.append(...Array.from({length: count}, (_, i) => h("button", {type: "button", "aria-pressed": i === chosen, onclick: event => {
+    for (const chip of chips.children) chip.setAttribute("aria-pressed", chip === event.target);
+    changed(i);
+  }}, `class ${i}`)));
+  return chips;
 }

@@ -3,6 +3,7 @@ import {h, svg} from "./dom.js";
 import {detect} from "./detect.js";
 import {edit} from "./edit.js";
 import {generate} from "./generate.js";
+import {recallNames} from "./latents.js";
 import {mix} from "./mix.js";
 import {picture, setModel} from "./picture.js";
 import {runs} from "./runs.js";
@@ -32,6 +33,8 @@ function go() {
   const {table: asked} = place();
   const name = TABLES[asked] ? asked : "generate";
   leave();
+  document.querySelectorAll("dialog[open]").forEach(dialog => dialog.close());
+  document.body.dataset.table = name;
   drawTabs(name);
   document.title = `${TABLES[name].name} · Capriccio`;
   leave = TABLES[name].show(table, model) ?? (() => {});
@@ -51,7 +54,8 @@ function askForKey() {
   key.focus();
 }
 
-const KEYS = [["1 – 6", "the tables"], ["Tab, Enter", "go through and press"], ["Esc", "close"], ["?", "these keys"]];
+const KEYS = [["1 – 6", "the tables"], ["n", "others, another one, a preview"], ["Tab, Enter", "go through and press"],
+  ["← →", "move a slider; the picture before and after a large one"], ["Esc", "close"], ["?", "these keys"]];
 
 function showHelp() {
   const dialog = document.getElementById("help");
@@ -64,8 +68,9 @@ function showHelp() {
 
 addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  if (["INPUT", "SELECT"].includes(event.target.tagName) && event.target.type !== "range") return;
+  if (["INPUT", "SELECT"].includes(event.target.tagName) && !["range", "file"].includes(event.target.type)) return;
   if (event.key === "?") showHelp();
+  table.querySelector(`[data-key="${CSS.escape(event.key)}"]`)?.click();
   const name = Object.keys(TABLES)[Number(event.key) - 1];
   if (name) location.hash = `#/${name}`;
 });
@@ -82,6 +87,7 @@ async function start() {
     return;
   }
   setModel(model);
+  await recallNames();
   showTray(document.getElementById("tray"), picture);
   go();
   addEventListener("hashchange", go);

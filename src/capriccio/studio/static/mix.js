@@ -1,98 +1,87 @@
 // Mix: the table of the paper. The left keeps its layout, the top lends the chosen rows.
-import {freshSeed, grouped, h} from "./dom.js";
+import {freshSeed, h} from "./dom.js";
+import {layerBar} from "./layers.js";
 import {lookBar} from "./look.js";
+import {takeFiles} from "./photographs.js";
+import {choose, originOf, takesDrops} from "./picker.js";
 import {picture} from "./picture.js";
-import {place, remember, seeds} from "./state.js";
-import {pinned} from "./tray.js";
+import {isLatent, nameOfOrigin, parseOrigins} from "./recipes.js";
+import {place, remember} from "./state.js";
 
 const MOST = 8;
+const SIDES = {rows: "left", cols: "top"};
 
 export function mix(table, model) {
   const {query} = place();
-  const lists = {
-    rows: seeds(query, "rows").slice(0, MOST),
-    cols: seeds(query, "cols").slice(0, MOST),
-  };
+  const lists = {rows: parseOrigins(query.get("rows")).slice(0, MOST), cols: parseOrigins(query.get("cols")).slice(0, MOST)};
   const wide = innerWidth > 720;
-  if (!lists.rows.length) lists.rows = Array.from({length: 3}, freshSeed);
-  if (!lists.cols.length) lists.cols = Array.from({length: wide ? 5 : 3}, freshSeed);
-  let chosen = new Set(layerRows(query.get("layers") ?? "coarse"));
+  while (lists.rows.length < (query.has("rows") ? 1 : 3)) lists.rows.push(freshSeed());
+  while (lists.cols.length < (query.has("cols") ? 1 : wide ? 5 : 3)) lists.cols.push(freshSeed());
   const grid = h("div", {class: "mixing", role: "group", "aria-label": "Mixing table", tabindex: "0"});
-  const {look, bar} = lookBar(model, draw);
+  const arrivals = h("div", {class: "arrivals", "aria-live": "polite"});
+  const shuffle = h("button", {type: "button", class: "main", "data-key": "n", onclick: () => {
+    for (const list of Object.values(lists)) list.forEach((origin, i) => { if (!isLatent(origin)) list[i] = freshSeed(); });
+    draw();
+  }}, "Shuffle");
+  const layers = layerBar(model, query.get("layers") ?? "coarse", () => draw());
+  const {look, bar} = lookBar(model, () => draw(), [layers.names, shuffle]);
 
-  function layerRows(text) {
-    if (model.named_rows[text]) return model.named_rows[text];
-    const rows = text.split(",").flatMap(part => {
-      const [first, last = first] = part.split("-").map(Number);
-      return first <= last && last < model.rows ? Array.from({length: last - first + 1}, (_, i) => first + i) : [];
-    });
-    return rows.length ? rows : model.named_rows.coarse;
-  }
+  // ---- sources: each can be another picture, a photograph of one's own, one from the tray, or go
 
-  function layers() {
-    const rows = [...chosen].sort((a, b) => a - b);
-    for (const [name, named] of Object.entries(model.named_rows)) {
-      if (named.length === rows.length && named.every((row, i) => row === rows[i])) return name;
+  async function take(list, index, recipe) {
+    try {
+      put(list, index, [await originOf(recipe)]);
+    } catch (error) {
+      arrivals.replaceChildren(h("p", {class: "error", role: "alert"}, error.message));
     }
-    return rows.join(",");
   }
 
-  // ---- which rows come from the top: three names, or painted one by one
-
-  const names = h("div", {class: "chips"}, ...Object.keys(model.named_rows).map(name =>
-    h("button", {type: "button", "data-name": name, onclick: () => choose(model.named_rows[name])}, name)));
-  const painted = h("div", {class: "rows", role: "group", "aria-label": "Rows from the top"},
-    ...model.levels.map((level, row) => h("button", {type: "button", "data-row": row, title: `row ${row}`,
-      "aria-label": `Row ${row}, ${level} pixels`, onclick: event => { if (event.detail === 0) paint(row, !chosen.has(row)); }},
-      `${level}²`)));
-  let brush = null;
-  painted.addEventListener("pointerdown", event => {
-    const row = event.target.dataset.row;
-    if (row === undefined) return;
-    event.target.releasePointerCapture?.(event.pointerId);
-    brush = !chosen.has(Number(row));
-    paint(Number(row), brush, false);
-  });
-  painted.addEventListener("pointermove", event => {
-    if (brush === null) return;
-    const row = document.elementFromPoint(event.clientX, event.clientY)?.dataset?.row;
-    if (row !== undefined && chosen.has(Number(row)) !== brush) paint(Number(row), brush, false);
-  });
-  const lift = () => { if (brush !== null) { brush = null; draw(); } };
-  addEventListener("pointerup", lift);
-  addEventListener("pointercancel", lift);
-
-  function paint(row, on, redraw = true) {
-    if (on) chosen.add(row);
-    else if (chosen.size > 1) chosen.delete(row);
-    mark();
-    if (redraw) draw();
+  function put(list, index, origins) {
+    const room = index < lists[list].length ? 1 : 0;
+    lists[list].splice(index, room, ...origins.slice(0, MOST - lists[list].length + room));
+    draw();
   }
 
-  function choose(rows) { chosen = new Set(rows); draw(); }
+  function bring(list, index, files) {
+    let at = index;
+    takeFiles(files, arrivals, look.class, ids => {
+      put(list, at, ids);
+      at = Math.min(at + ids.length, lists[list].length);
+    });
+  }
 
-  function mark() {
-    const name = layers();
-    names.querySelectorAll("button").forEach(b => b.setAttribute("aria-pressed", b.dataset.name === name));
-    painted.querySelectorAll("button").forEach(b => b.setAttribute("aria-pressed", chosen.has(Number(b.dataset.row))));
+  function asks(list, index) {
+    return {chosen: recipe => take(list, index, recipe), files: files => bring(list, index, files)};
+  }
+
+  function source(list, index) {
+    const origin = lists[list][index];
+    const remove = lists[list].length > 1 ? () => { lists[list].splice(index, 1); draw(); } : undefined;
+    const box = picture({of: origin, ...look}, {label: `Change ${nameOfOrigin(origin)}, ${SIDES[list]}`,
+      caption: isLatent(origin) ? nameOfOrigin(origin) : undefined,
+      open: () => choose(`${nameOfOrigin(origin)}, on the ${SIDES[list]}`, {...asks(list, index), remove, look})});
+    box.classList.add("source");
+    takesDrops(box, asks(list, index));
+    return box;
+  }
+
+  function adder(list) {
+    const end = lists[list].length;
+    const button = h("button", {type: "button", class: `adder ${list}`, "aria-label": `One more on the ${SIDES[list]}`,
+      onclick: () => choose(`One more on the ${SIDES[list]}`, {...asks(list, end), look})}, "+");
+    takesDrops(button, asks(list, end));
+    return button;
   }
 
   // ---- the table
 
-  function source(list, index) {
-    const seed = lists[list][index];
-    const box = picture({seed, ...look}, {label: `Another in place of № ${grouped(seed)}`,
-      open: () => { lists[list][index] = freshSeed(); draw(); }});
-    box.classList.add("source");
-    return box;
-  }
-
   const cells = new Map();
 
   function draw() {
-    mark();
-    remember({rows: lists.rows.join(","), cols: lists.cols.join(","), layers: layers()});
-    grid.style.setProperty("grid-template-columns", `repeat(${lists.cols.length + 1}, minmax(64px, 160px))`);
+    const rows = layers.text();
+    remember({rows: lists.rows.join(","), cols: lists.cols.join(","), layers: rows});
+    const room = lists.cols.length < MOST;
+    grid.style.setProperty("grid-template-columns", `repeat(${lists.cols.length + 1}, minmax(4rem, 11rem))${room ? " 2.75rem" : ""}`);
     const kept = new Map(cells);
     cells.clear();
     const keep = (key, make) => {
@@ -100,38 +89,26 @@ export function mix(table, model) {
       cells.set(key, box);
       return box;
     };
-    const look_ = JSON.stringify(look);
+    const how = JSON.stringify(look);
+    const gap = () => room ? [h("span", {})] : [];
     grid.replaceChildren(
-      h("div", {class: "corner"}, "styles →", h("br"), "content ↓"),
-      ...lists.cols.map((seed, i) => keep(`c${i}:${seed}:${look_}`, () => source("cols", i))),
-      ...lists.rows.flatMap((seed, r) => [
-        keep(`r${r}:${seed}:${look_}`, () => source("rows", r)),
-        ...lists.cols.map(other => keep(`${r}:${seed}:${other}:${layers()}:${look_}`,
-          () => picture({seed, mixed: other, layers: layers(), ...look}))),
-      ]));
+      h("div", {class: "corner", "aria-hidden": "true"}, h("span", {}, "styles →"), h("span", {}, "content ↓")),
+      ...lists.cols.map((origin, i) => keep(`c${i}/${lists.cols.length}:${origin}:${how}`, () => source("cols", i))),
+      ...(room ? [adder("cols")] : []),
+      ...lists.rows.flatMap((origin, r) => [
+        keep(`r${r}/${lists.rows.length}:${origin}:${how}`, () => source("rows", r)),
+        ...lists.cols.map(other => keep(`${r}:${origin}:${other}:${rows}:${how}`,
+          () => picture({of: origin, mixed: other, layers: rows, ...look}, {drags: true}))),
+        ...gap(),
+      ]),
+      ...(lists.rows.length < MOST ? [adder("rows")] : []));
   }
 
-  const change = (list, by) => {
-    if (by > 0 && lists[list].length < MOST) lists[list].push(freshSeed());
-    if (by < 0 && lists[list].length > 1) lists[list].pop();
-    draw();
-  };
-  const pins = list => {
-    const found = pinned().filter(pin => pin.mixed === undefined).map(pin => pin.seed).slice(0, MOST);
-    if (found.length) { lists[list] = found; draw(); }
-  };
-  const tools = ["rows", "cols"].map(list => {
-    const name = list === "rows" ? "Left" : "Top";
-    return h("fieldset", {}, h("legend", {}, name),
-      h("button", {type: "button", "aria-label": `One fewer: ${name}`, onclick: () => change(list, -1)}, "−"),
-      h("button", {type: "button", "aria-label": `One more: ${name}`, onclick: () => change(list, 1)}, "+"),
-      h("button", {type: "button", onclick: () => pins(list)}, "From the tray"));
-  });
-  bar.append(h("fieldset", {}, h("legend", {}, "From the top"), names));
   table.replaceChildren(
-    h("div", {class: "head"}, h("div", {}, h("h1", {}, "Mix"), h("p", {class: "quiet"},
-      "Every cell is the picture on its left with some layers of the one above it. Press a source to draw another."))),
-    bar, painted, h("div", {class: "bar"}, ...tools), grid);
+    h("div", {class: "head"}, h("h1", {}, "Mix"), h("p", {class: "quiet"},
+      "Every cell is the picture on its left with some layers of the one above it. Press a source to change it; "
+      + "drop a photograph on it to use your own.")),
+    bar, layers.painted, arrivals, grid);
   draw();
-  return () => { removeEventListener("pointerup", lift); removeEventListener("pointercancel", lift); };
+  return layers.leave;
 }

@@ -7,7 +7,7 @@ export class Refusal extends Error {
   constructor(status, detail) { super(detail); this.status = status; }
 }
 
-export async function ask(address, options = {}) {
+async function answered(address, options) {
   let answer;
   try {
     answer = await fetch(address, options);
@@ -16,27 +16,26 @@ export async function ask(address, options = {}) {
     lost();
     throw new Refusal(0, "The server does not answer.");
   }
-  if (!answer.ok) {
-    const problem = await answer.json().catch(() => ({}));
-    throw new Refusal(answer.status, problem.detail ?? `The server answered ${answer.status}.`);
-  }
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => ({}));
+  throw new Refusal(answer.status, problem.detail ?? `The server answered ${answer.status}.`);
+}
+
+export async function ask(address, options = {}) {
+  const answer = await answered(address, options);
   return answer.status === 204 ? null : answer.json();
 }
 
-export const post = (address, body) =>
-  ask(address, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
+export const file = async (address, options = {}) => (await answered(address, options)).blob();
 
-export function pictureAddress({seed, mixed, layers, changes, psi, cutoff, noise, class: label, scale, format, download}) {
-  const query = new URLSearchParams({seed});
-  const rest = {mixed, layers, psi, cutoff, noise: noise === "const" ? undefined : noise, class: label,
-                scale: scale > 1 ? scale : undefined, format, download};
-  for (const [name, value] of Object.entries(rest)) {
-    if (value !== undefined && value !== null && value !== "") query.set(name, value);
-  }
-  for (const change of changes ?? []) query.append("set", change);
-  if (changes?.length) return `/api/v1/edit?${query}`;
-  return `${mixed === undefined ? "/picture" : "/api/v1/mix"}?${query}`;
-}
+const json = body => ({method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});
+export const post = (address, body) => ask(address, json(body));
+export const postForFile = (address, body) => file(address, json(body));
+export const upload = (address, body, query = {}) => ask(`${address}?${new URLSearchParams(query)}`,
+  {method: "POST", headers: {"Content-Type": "application/octet-stream"}, body});
+
+// Why an address gives no picture: a Refusal, or nothing when it gives one after all.
+export const reason = address => answered(address).then(() => null, error => error);
 
 // Called once when the server is back.
 export const whenBack = action => waiting.add(action);

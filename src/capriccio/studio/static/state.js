@@ -4,20 +4,23 @@ export function place() {
   return {table: path.split("/")[0] || "generate", rest: path.split("/").slice(1), query: new URLSearchParams(query)};
 }
 
-export function remember(changes) {
-  const {table, rest, query} = place();
-  for (const [name, value] of Object.entries(changes)) {
-    if (value === undefined || value === null || value === "") query.delete(name);
-    else query.set(name, value);
+export function addressOf(table, values) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    for (const one of [value].flat()) if (one !== undefined && one !== null && one !== "") query.append(name, one);
   }
   const text = query.toString().replaceAll("%2C", ",");
-  history.replaceState(null, "", `#/${[table, ...rest].join("/")}${text ? `?${text}` : ""}`);
+  return `#/${table}${text ? `?${text}` : ""}`;
+}
+
+export function remember(changes) {
+  const {table, rest, query} = place();
+  const values = {};
+  for (const name of query.keys()) values[name] = query.getAll(name);
+  history.replaceState(null, "", addressOf([table, ...rest].join("/"), {...values, ...changes}));
 }
 
 export const number = (query, name, otherwise, low, high) => {
   const value = Number.parseFloat(query.get(name));
   return Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : otherwise;
 };
-
-export const seeds = (query, name) => (query.get(name) ?? "").split(",").filter(word => /^\d{1,10}$/.test(word))
-  .map(Number).filter(seed => seed < 2 ** 32);

@@ -1,5 +1,7 @@
-// What is pinned, shared by all tables and kept in this browser.
-import {h} from "./dom.js";
+// What is pinned, shared by all tables and kept in this browser; goes home as a latents file, and comes back as one.
+import {fileInput, h} from "./dom.js";
+import {openFile, saveFile, withLatents} from "./latents.js";
+import {fields, latentsOf, same} from "./recipes.js";
 
 const KEY = "capriccio-tray";
 const listeners = new Set();
@@ -8,45 +10,49 @@ let pins = read();
 function read() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]");
-    return Array.isArray(kept) ? kept.filter(pin => Number.isInteger(pin?.seed)) : [];
+    return Array.isArray(kept) ? kept.filter(pin => ["number", "string"].includes(typeof pin?.of)) : [];
   } catch { return []; }
 }
 
-const same = (a, b) => a.seed === b.seed && a.psi === b.psi && a.mixed === b.mixed && a.layers === b.layers &&
-  (a.class ?? 0) === (b.class ?? 0) && (a.noise ?? "const") === (b.noise ?? "const") && a.cutoff === b.cutoff &&
-  String(a.changes ?? "") === String(b.changes ?? "");
-
-export const pinned = () => [...pins];
-export const isPinned = recipe => pins.some(pin => same(pin, recipe));
-export const onTray = action => { listeners.add(action); };
-
-export function togglePin(recipe) {
-  pins = isPinned(recipe) ? pins.filter(pin => !same(pin, recipe)) : [...pins, recipe];
+function put(changed) {
+  pins = changed;
   try { localStorage.setItem(KEY, JSON.stringify(pins)); } catch { /* private windows keep nothing */ }
   listeners.forEach(action => action());
 }
 
+export const pinned = () => [...pins];
+export const isPinned = recipe => pins.some(pin => same(pin, recipe));
+export const onTray = action => { listeners.add(action); };
+export const togglePin = recipe => put(isPinned(recipe) ? pins.filter(pin => !same(pin, recipe)) : [...pins, recipe]);
+export const pin = recipe => { if (!isPinned(recipe)) put([...pins, recipe]); };
+
 export function showTray(place, picture) {
+  const said = h("p", {class: "error", role: "alert"});
+  const input = fileInput({id: "latents-file", accept: ".safetensors,.npz", taken: ([file]) => told(async () => {
+    const found = await openFile(file);
+    put([...pins, ...found.map(({id}) => ({of: id})).filter(one => !isPinned(one))]);
+    if (found.some(one => one.foreign)) said.textContent = "These were made with another model; here they show something else.";
+  })});
+  const open = h("label", {class: "button", for: "latents-file"}, "Open latents", input);
+  const save = h("button", {type: "button", onclick: () => told(async () => {
+    const file = await withLatents(pins.flatMap(latentsOf), () => saveFile(pins.map(fields)));
+    const link = h("a", {href: URL.createObjectURL(file), download: "capriccio-tray.safetensors"});
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  })}, "Save latents");
+  const clear = h("button", {type: "button", onclick: () => { put([]); document.getElementById("table").focus(); }}, "Empty");
+  const told = async action => {
+    said.textContent = "";
+    try { await action(); } catch (error) { said.textContent = error.message; }
+  };
+  const strip = h("div", {class: "pins", role: "group", "aria-label": "Pinned pictures", tabindex: "0"});
+  place.replaceChildren(strip, said, h("div", {class: "tools"}, open, save, clear));
   const draw = () => {
-    const clear = h("button", {type: "button", onclick: () => {
-      [...pins].forEach(togglePin);
-      document.getElementById("table").focus();
-    }}, "Empty");
-    place.replaceChildren(
-      ...(pins.length ? pins.map(pin => picture(pin, {pin: false}))
-        : [h("p", {class: "quiet"}, "Nothing pinned yet. ◆ on a picture keeps it here, for every table.")]),
-      ...(pins.length ? [h("div", {class: "tools"}, exportLink(), clear)] : []));
+    place.classList.toggle("full", pins.length > 0);
+    save.hidden = clear.hidden = !pins.length;
+    strip.replaceChildren(...(pins.length ? pins.map(one => picture(one, {pin: false, drags: true}))
+      : [h("p", {class: "quiet"}, "Nothing pinned yet. ◆ on a picture keeps it here, for every table.")]));
   };
   listeners.add(draw);
   draw();
-}
-
-function exportLink() {
-  const file = new Blob([JSON.stringify(pins, null, 1)], {type: "application/json"});
-  const link = h("a", {class: "button", download: "capriccio-pins.json", href: "#"}, "Save list");
-  link.addEventListener("click", () => {
-    link.href = URL.createObjectURL(file);
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  });
-  return link;
 }
