@@ -1,11 +1,12 @@
 """How well the detector tells a model's pictures from others: the tables of docs/detection.md.
 
     python scripts/detection_study.py CALIBRATED.safetensors --data landscapes-128.zip --count 200 --out study \
-        --network other=other-network.safetensors
+        --network other=other-network.safetensors --variants 60
 
 Pictures of both classes are none of those used for calibration: fresh seeds painted with random noise, and the half of
 the held-out photographs that ``capriccio calibrate`` leaves alone. Every edit is applied to both classes alike. Groups
 beside them: ``stored``, the model's pictures with its stored noise, and pictures by other networks (``--network``).
+``--variants N`` projects N pictures of each class with fewer steps, without noise maps, without the encoder.
 
 What a projection found is kept in ``OUT/<group>-<edit>.npz`` and not computed again, so the study can be interrupted,
 and begun before there is a calibration. The table goes to ``OUT/detection.json``, histograms to ``OUT/scores.svg``.
@@ -14,9 +15,11 @@ and begun before there is a calibration. The table goes to ``OUT/detection.json`
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,7 @@ from capriccio.detection.detector import decide, detecting_projector, evidence_o
 from capriccio.detection.edits import Picture, jpeg, resized_and_back
 from capriccio.detection.evidence import FEATURES
 from capriccio.detection.photographs import read_photographs
-from capriccio.detection.scoring import Calibration, auc
+from capriccio.detection.scoring import Calibration, auc, calibrate_scores
 from capriccio.errors import SnapshotError
 from capriccio.inversion.project import Projector
 from capriccio.inversion.targets import to_images
@@ -138,6 +141,35 @@ def by_complexity(calibration: Calibration, made: Found, real: Found) -> list[di
     return rows
 
 
+def variants(model: Model, projector: Projector) -> dict[str, Projector]:
+    """Return other ways to project, by name."""
+    usual = projector.settings
+    bare = copy.copy(model)
+    bare.encoder = None
+    ways = {f"steps{n}": Projector(model, replace(usual, num_steps=n)) for n in (1, 3, 6)}
+    ways["const-noise"] = Projector(model, replace(usual, optimize_noise=False))
+    ways["no-encoder"] = Projector(bare, usual)
+    return ways
+
+
+def out_of_fold(made: Found, real: Found) -> dict[str, object]:
+    """Return how well two groups part when the score is fitted on themselves, out of fold."""
+    kinds = [f["evidence"] for f in (made, real)]
+    fitted = calibrate_scores(kinds[0], kinds[1], np.arange(len(kinds[0])), np.arange(len(kinds[1])), {})
+    seconds = float(np.median(np.concatenate([made["seconds"], real["seconds"]])))
+    return {
+        "pictures": [len(k) for k in kinds],
+        "auc": auc(fitted.made, fitted.real),
+        "found_without_false_alarm": float((fitted.made > fitted.real[-1]).mean()),
+        "seconds": seconds,
+    }
+
+
+def some(found: Found, rows: slice) -> Found:
+    """Return a part of a group."""
+    return {name: values[rows] for name, values in found.items()}
+
+
 def main() -> None:
     """Project, judge, count, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -146,6 +178,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="pictures of each class")
     parser.add_argument("--edits", default="none,jpeg75,half", help=f"of {', '.join(EDITS)}")
     parser.add_argument("--network", action="append", default=[], metavar="NAME=SNAPSHOT", help="other networks")
+    parser.add_argument("--variants", type=int, default=0, metavar="N", help="pictures for other ways to project")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path("detection-study"))
     arguments = parser.parse_args()
@@ -153,9 +186,9 @@ def main() -> None:
     model = capriccio.load(arguments.model)
     projector = detecting_projector(model)
 
-    def group(name: str, edit: str, source: Callable[[], list[Pixels]]) -> Found:
+    def group(name: str, edit: str, source: Callable[[], list[Pixels]], way: Projector = projector) -> Found:
         path = arguments.out / f"{name}-{edit}.npz"
-        return found_for(path, projector, lambda: [edited(p, edit) for p in source()], arguments.batch)
+        return found_for(path, way, lambda: [edited(p, edit) for p in source()], arguments.batch)
 
     started = time.monotonic()
     pairs = {}
@@ -166,13 +199,25 @@ def main() -> None:
     for asked in arguments.network:
         name, _, path = asked.partition("=")
         others[name] = group(name, "none", lambda p=path: pictures_of(capriccio.load(p), arguments.count // 2))
-    print(f"projected in {time.monotonic() - started:.0f} s")
+    ways: dict[str, object] = {}
+    if arguments.variants:
+        made, real = pairs["none"]
+        few = slice(arguments.variants)
+        ways["usual"] = out_of_fold(some(made, few), some(real, few))
+        for name, way in variants(model, projector).items():
+            a = group(f"made-{name}", "none", lambda: pictures_of(model, arguments.variants), way)
+            b = group(f"real-{name}", "none", lambda: unseen_photographs(model, arguments.data, arguments.variants), way)
+            ways[name] = out_of_fold(a, b)
+        made, real = pairs["none"]
+        for name, rows in (("psi1", slice(0, None, 2)), ("psi0.7", slice(1, None, 2))):
+            ways[name] = out_of_fold(some(made, rows), real)
+    print(f"projected in {time.monotonic() - started:.0f} s; ways: {json.dumps(ways)}")
     try:
         calibration = stored_calibration(model, Path())
     except SnapshotError as error:
         print(f"no table yet: {error}")
         return
-    table: dict[str, object] = {"model": model.model_hash}
+    table: dict[str, object] = {"model": model.model_hash, "ways": ways}
     for edit, (made, real) in pairs.items():
         told = {
             name: verdicts(calibration, calibration.scorer.scores(f["evidence"]))

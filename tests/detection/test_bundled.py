@@ -1,0 +1,39 @@
+"""The bundled model, its encoder and its calibration, as people use them."""
+
+from __future__ import annotations
+
+import pytest
+
+import capriccio
+from capriccio.data.landscapes.painter import paint
+from capriccio.detection.calibrate import made_picture
+from capriccio.inversion.targets import to_images
+from capriccio.loading.bundled import bundled_names
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("landscapes-64" not in bundled_names(), reason="this installation has no bundled model"),
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return capriccio.load("landscapes-64")
+
+
+def test_it_has_an_encoder_and_is_calibrated(model):
+    assert model.encoder is not None
+    assert len(model.facts.calibration["made"]) >= 300
+    assert len(model.facts.calibration["real"]) >= 200
+
+
+def test_it_recognises_its_own_pictures_whatever_noise_they_were_painted_with(model):
+    pictures = to_images([made_picture(model, 2_000_000 + i) for i in range(8)])
+    found = capriccio.detect(model, pictures)
+    assert sum(v.verdict == "made" for v in found) >= 6
+    assert all(v.verdict in ("made", "undecided") for v in found)
+
+
+def test_painted_landscapes_are_not_accused(model):
+    found = capriccio.detect(model, to_images(list(paint(range(8), model.size))))
+    assert not [v for v in found if v.verdict == "made"]
