@@ -190,10 +190,13 @@ def main() -> None:
         path = arguments.out / f"{name}-{edit}.npz"
         return found_for(path, way, lambda: [edited(p, edit) for p in source()], arguments.batch)
 
+    def photographs(count: int) -> list[Pixels]:
+        return unseen_photographs(model, arguments.data, count)
+
     started = time.monotonic()
     pairs = {}
     for edit in arguments.edits.split(","):
-        real = group("real", edit, lambda: unseen_photographs(model, arguments.data, arguments.count))
+        real = group("real", edit, lambda: photographs(arguments.count))
         pairs[edit] = (group("made", edit, lambda: pictures_of(model, arguments.count)), real)
     others = {"stored": group("stored", "none", lambda: pictures_of(model, arguments.count // 2, stored_noise=True))}
     for asked in arguments.network:
@@ -205,9 +208,11 @@ def main() -> None:
         few = slice(arguments.variants)
         ways["usual"] = out_of_fold(some(made, few), some(real, few))
         for name, way in variants(model, projector).items():
-            a = group(f"made-{name}", "none", lambda: pictures_of(model, arguments.variants), way)
-            b = group(f"real-{name}", "none", lambda: unseen_photographs(model, arguments.data, arguments.variants), way)
-            ways[name] = out_of_fold(a, b)
+            parts = [
+                group(f"made-{name}", "none", lambda: pictures_of(model, arguments.variants), way),
+                group(f"real-{name}", "none", lambda: photographs(arguments.variants), way),
+            ]
+            ways[name] = out_of_fold(*parts)
         made, real = pairs["none"]
         for name, rows in (("psi1", slice(0, None, 2)), ("psi0.7", slice(1, None, 2))):
             ways[name] = out_of_fold(some(made, rows), real)
