@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from capriccio.errors import ConfigError
-from capriccio.ops.transpose import Padding, transposed_padding
+from capriccio.ops.transpose import Padding, result_like, transposed_padding
 
 
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
@@ -58,18 +58,6 @@ def _on_gpu(x: Tensor, kernel: Tensor, up: list[int], down: list[int], padding: 
 @operator.register_fake
 def _shape(x: Tensor, kernel: Tensor, up: list[int], down: list[int], padding: list[int]) -> Tensor:
     return result_like(x, kernel, up, down, padding)
-
-
-def result_like(x: Tensor, kernel: Tensor, up: list[int], down: list[int], padding: list[int]) -> Tensor:
-    """Return a new tensor of the result's size, channels last where ``x`` is."""
-    (up_x, up_y), (down_x, down_y) = up, down
-    left, right, top, bottom = padding
-    n, c, h, w = x.shape
-    height = (h * up_y + top + bottom - kernel.shape[0]) // down_y + 1
-    width = (w * up_x + left + right - kernel.shape[1]) // down_x + 1
-    last = x.is_contiguous(memory_format=torch.channels_last)
-    memory_format = torch.channels_last if last else torch.contiguous_format
-    return torch.empty((n, c, height, width), dtype=x.dtype, device=x.device, memory_format=memory_format)
 
 
 class _Differentiable(torch.autograd.Function):

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from capriccio.ops.fir_kernel import result_like
+from capriccio.ops.transpose import result_like
 
 _PIXELS, _CHANNELS = 32, 64
 """Pixels and channels of one program; a map of fewer channels gets more pixels."""
