@@ -114,6 +114,7 @@ def test_enlarged_and_downloaded(serve):
     ("/picture?seed=1&format=gif", 422, "format"),
     ("/picture?seed=1&seeds=2", 422, "seeds"),
     ("/picture?noise=loud", 422, "noise"),
+    ("/picture?" + "&".join(f"seed={i}" for i in range(3000)), 422, "seed: is there more than once"),
     ("/api/v1/mix?seed=1&mixed=2&layers=../../etc/passwd", 422, "layers|rows"),
     ("/api/v1/mix?seed=1&mixed=2&layers=0-999999999", 422, "row"),
     ("/api/v1/mix?seed=1", 422, "mixed"),
@@ -139,7 +140,10 @@ def test_what_cannot_be_is_refused_with_a_reason(serve, address, status, reason)
 @pytest.mark.parametrize(("walk", "reason"), [
     ({"keys": list(range(10_000))}, "keys"),
     ({"keys": [1]}, "keys"),
-    ({"keys": [1, 2**32]}, "keys"),
+    ({"keys": [1, 2**32]}, "keys.1: is a seed 0..4294967295, or the id of a latent"),
+    ({"keys": [1, "../../etc"]}, "keys.1: is a seed"),
+    ({"keys": [True, False]}, "keys.0: is a seed"),
+    ({"keys": [1, "w" + "0" * 24]}, "not here"),
     ({"keys": [1, 2], "seconds_per_key": -1}, "seconds"),
     ({"keys": list(range(24)), "seconds_per_key": 10, "frames_per_second": 60}, "frames"),
     ({"keys": [1, 2], "format": "../x"}, "format"),
@@ -147,7 +151,7 @@ def test_what_cannot_be_is_refused_with_a_reason(serve, address, status, reason)
 ])  # fmt: skip
 def test_films_that_cannot_be(serve, walk, reason):
     answer = serve().post("/api/v1/walks", json=walk)
-    assert answer.status_code == 422
+    assert answer.status_code == (404 if reason == "not here" else 422)
     assert reason in answer.json()["detail"]
 
 

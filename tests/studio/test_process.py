@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,20 @@ def test_half_closed_and_broken_connections(server):
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
+    assert urllib.request.urlopen(f"{server.url}/picture?seed=1").status == 200
+
+
+@pytest.mark.slow
+def test_a_two_gigabyte_upload_of_unknown_length_is_cut_off(server):
+    head = b"POST /api/v1/detections HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    piece, sent = b"100000\r\n" + b"x" * 2**20 + b"\r\n", 0
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(head)
+        with suppress(OSError):
+            while sent < 2**31:
+                connection.sendall(piece)
+                sent += 2**20
+    assert sent < 2**28
     assert urllib.request.urlopen(f"{server.url}/picture?seed=1").status == 200
 
 

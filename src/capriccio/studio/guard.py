@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import unquote
 
@@ -41,6 +41,12 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
     "Content-Security-Policy": POLICY,
 }
+_CLOSING = {"Connection": "close"}
+"""Goes with refusals of bodies that have not been read: nobody reads the rest."""
+
+_LISTS = frozenset({"set"})
+"""Parameters that may be there more than once."""
+
 _MAX_CLIENTS = 10_000
 _SMALL_BODY = 64 * 1024
 """Bodies up to this size need no place among the uploads."""
@@ -101,12 +107,12 @@ class Guard:
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, due - time.monotonic()))
             except TimeoutError as error:
-                raise HTTPException(408, f"The request took longer than {self._settings.upload_timeout:g} s to "
-                                         "arrive.") from error  # fmt: skip
+                told = f"The request took longer than {self._settings.upload_timeout:g} s to arrive."
+                raise HTTPException(408, told, _CLOSING) from error
             whole = not message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > self._settings.max_upload_bytes:
-                raise HTTPException(413, self._limit_told())
+                raise HTTPException(413, self._limit_told(), _CLOSING)
             return message
 
         return receive_bounded
@@ -126,7 +132,9 @@ class Guard:
             return problems.respond(429, f"Too many requests from one client; try again in {wait} s.",
                                     {"Retry-After": str(wait)})  # fmt: skip
         if large and self._uploads >= self._settings.uploads:
-            return problems.respond(429, "Too many uploads at once; try again in 2 s.", {"Retry-After": "2"})
+            return problems.respond(429, "Too many uploads at once; try again in 2 s.", _CLOSING | {"Retry-After": "2"})
+        if repeated := _repeated(scope):
+            return problems.respond(422, f"{repeated}: is there more than once, and only one can be meant.")
         key = self._settings.api_key
         if key is not None and _needs_key(path) and not _has_key(headers, key):
             return problems.respond(401, "This server asks for a key: 'Authorization: Bearer KEY'.",
@@ -134,7 +142,7 @@ class Guard:
         return None
 
     def _too_large(self) -> problems.ProblemResponse:
-        return problems.respond(413, self._limit_told(), {"Connection": "close"})
+        return problems.respond(413, self._limit_told(), _CLOSING)
 
     def _limit_told(self) -> str:
         limit = self._settings.max_upload_bytes
@@ -169,6 +177,13 @@ def _has_large_body(scope: Scope) -> bool:
     headers = Headers(scope=scope)
     length = headers.get("content-length", "")
     return "transfer-encoding" in headers or (length.isdecimal() and int(length[:18]) > _SMALL_BODY)
+
+
+def _repeated(scope: Scope) -> str:
+    """Return the name of a parameter that is there more than once; empty = none is."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    counts = Counter(part.partition("=")[0] for part in query.split("&"))
+    return next((unquote(name)[:40] for name, count in counts.items() if name and count > 1 and name not in _LISTS), "")
 
 
 def cookie_value(key: str) -> str:

@@ -1,23 +1,28 @@
 """What finds latents of pictures and judges them: one projector and one detector for a model.
 
-Built when first asked for, used on the worker's thread alone.
+They are built when first asked for, beside the worker's thread: for some networks that takes a while, and pictures pass
+meanwhile. They are used on the worker's thread alone.
 """
 
 from __future__ import annotations
 
 import base64
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from capriccio.data.cache import cache_folder
 from capriccio.detection.calibrate import stored_calibration
-from capriccio.detection.detector import Detector, detector_settings
+from capriccio.detection.detector import Detector, detecting_projector
 from capriccio.errors import SnapshotError
 from capriccio.inversion.problem import Step
-from capriccio.inversion.project import Projection, ProjectionSettings, Projector
+from capriccio.inversion.project import Projection, Projector
 from capriccio.provenance import Provenance
 from capriccio.rendering.grids import to_picture, to_uint8
 from capriccio.rendering.pictures import encode_picture
@@ -29,18 +34,21 @@ if TYPE_CHECKING:
 SHOW_EVERY = 2
 """A reconstruction is sent after so many steps."""
 
+MOST = 6
+"""Projectors kept; each holds the statistics of W of its class."""
+
+BREATHE_SECONDS = 0.05
+"""Time between two breaths while something is built."""
+
+_Built = TypeVar("_Built")
+
 
 class Inverters:
     """Projectors and detector of a model."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._projectors: dict[tuple[ProjectionSettings, int | None], Projector] = {}
-
-    @cached_property
-    def detector(self) -> Detector:
-        """The detector. Raises: SnapshotError without a calibration or a discriminator."""
-        return Detector(self._model, stored_calibration(self._model, cache_folder()))
+        self._built: dict[str, Future[Any]] = {}
 
     @cached_property
     def calibrated(self) -> bool:
@@ -51,19 +59,47 @@ class Inverters:
             return False
         return True
 
-    def projector(self, settings: ProjectionSettings | None = None, class_index: int | None = None) -> Projector:
-        """Return a projector of these settings. Raises: SnapshotError for a model without a discriminator."""
-        key = settings or ProjectionSettings(), class_index
-        if key not in self._projectors:
-            c = None if class_index is None else self._model.label(class_index)
-            if len(self._projectors) >= 4:  # each holds the statistics of W of its class
-                self._projectors.pop(next(iter(self._projectors)))
-            self._projectors[key] = Projector(self._model, key[0], c=c)
-        return self._projectors[key]
+    def detector(self, breathe: Callable[[], None]) -> Detector:
+        """Return the detector. Raises: SnapshotError without a calibration or a discriminator."""
+        model = self._model
+        return self._ready("detector", lambda: Detector(model, stored_calibration(model, cache_folder())), breathe)
 
-    def plain_detection(self) -> Projector:
-        """Return what reconstructs as the detector does, for a model that cannot judge."""
-        return self.projector(detector_settings())
+    def reconstructor(self, breathe: Callable[[], None]) -> Projector:
+        """Return what reconstructs as the detector does, for a model that cannot judge. Raises: SnapshotError."""
+        return self._ready("reconstructor", lambda: detecting_projector(self._model), breathe)
+
+    def projector(self, class_index: int | None, breathe: Callable[[], None]) -> Projector:
+        """Return a projector, of one class of a conditional model. Raises: SnapshotError without a discriminator."""
+        c = None if class_index is None else self._model.label(class_index)
+        return self._ready(f"projector {class_index}", lambda: Projector(self._model, c=c), breathe)
+
+    def _ready(self, name: str, build: Callable[[], _Built], breathe: Callable[[], None]) -> _Built:
+        """Return what was built by ``name``; until it is there ``breathe`` is called, which may raise to give up."""
+        if name not in self._built:
+            if len(self._built) >= MOST:
+                self._built.pop(next(iter(self._built)))
+            self._built[name] = _begun(build)
+        future: Future[_Built] = self._built[name]
+        while not future.done():
+            breathe()
+            time.sleep(BREATHE_SECONDS)
+        if future.exception() is not None:
+            self._built.pop(name, None)  # what lacks now may be there the next time
+        return future.result()
+
+
+def _begun(build: Callable[[], _Built]) -> Future[_Built]:
+    """Begin to build on a thread of its own; a server that leaves does not wait for it."""
+    future: Future[_Built] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(build())
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="builder", daemon=True).start()
+    return future
 
 
 class Watched:
@@ -81,9 +117,13 @@ class Watched:
             self.show(step.images)
         self._tell({"done": step.step, "total": step.num_steps, "distances": self._distances, **self.shown})
 
+    def wait(self) -> None:
+        """Tell that nothing is to be seen yet."""
+        self._tell({"done": 0, "total": 1, "distances": [], **self.shown})
+
     def project(self, projector: Projector) -> Projection:
         """Project to the end."""
-        self._tell({"done": 0, "total": 1, "distances": [], **self.shown})
+        self.wait()
         projection = projector.project(self._target, on_step=self.step)
         self.show(projection.images)
         return projection

@@ -49,9 +49,9 @@ def _judge(studio: Studio, target: Target, name: str, tell: Tell) -> Outcome:
     watched = Watched(studio.model, target.images, tell)
     common: dict[str, Any] = {"file": name, "resized": target.resized, "model": studio.model.model_hash}
     try:
-        detector = studio.inverters.detector
+        detector = studio.inverters.detector(watched.wait)
     except SnapshotError as error:
-        projection = watched.project(studio.inverters.plain_detection())
+        projection = watched.project(studio.inverters.reconstructor(watched.wait))
         distance = float(projection.distances[0])
         facts = common | {"verdict": None, "sentence": f"No verdict: {error}", "distance": distance}
         report = json.dumps(facts, indent=1).encode()

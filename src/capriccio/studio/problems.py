@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from capriccio.errors import CapriccioError, UsageError
 
@@ -72,6 +73,9 @@ def install(app: FastAPI) -> None:
         _LOG.error("%s %s: %s", request.method, request.url.path, error)
         return respond(503, str(error), {"Retry-After": "5"})
 
+    async def gone(request: Request, error: Exception) -> ProblemResponse:
+        return respond(408, "The client left.")  # for the log: nobody is there to read it
+
     async def mistake(request: Request, error: Exception) -> ProblemResponse:
         return respond(500, "A mistake in the program; the server's log tells more.")
 
@@ -79,6 +83,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(CapriccioError, refused)
+    app.add_exception_handler(ClientDisconnect, gone)
     app.add_exception_handler(Exception, mistake)
 
 
@@ -100,4 +105,7 @@ def _sentence(found: Mapping[str, Any]) -> str:
     where = [str(part) for part in found.get("loc", ()) if part not in ("query", "body", "path")]
     if found.get("type") == "extra_forbidden":
         return f"'{where[-1][:40]}' is not a parameter here"
-    return f"{'.'.join(where)[:80] or 'request'}: {found.get('msg', 'is not valid')}"
+    if found.get("type") == "json_invalid":
+        return f"The body is not JSON: {found.get('ctx', {}).get('error', 'it cannot be read')}"
+    told = str(found.get("msg", "is not valid")).removeprefix("Value error, ")
+    return f"{'.'.join(where)[:80] or 'request'}: {told}"

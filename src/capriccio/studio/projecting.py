@@ -43,7 +43,7 @@ async def begin_projection(
 def _project(studio: Studio, target: Target, name: str, class_index: int | None, tell: Tell) -> Outcome:
     model = studio.model
     watched = Watched(model, target.images, tell)
-    projection = watched.project(studio.inverters.projector(class_index=class_index))
+    projection = watched.project(studio.inverters.projector(class_index, watched.wait))
     record = Provenance(model_hash=model.model_hash, licence=model.licence, kind="projection", latents=(name,))
     ws = projection.ws.detach().to("cpu", torch.float32)
     (kept,) = studio.shelf.put(Latents(ws=ws, names=(name,), provenance=record))

@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Literal
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from capriccio.errors import UsageError
 from capriccio.latent.seeds import MAX_SEED
@@ -27,6 +27,20 @@ _NEGOTIATED: dict[str, PictureFormat] = {"image/webp": "webp", "image/avif": "av
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 LatentId = Annotated[str, Field(pattern="^w[0-9a-f]{24}$", description="Id of a latent that was sent or made here.")]
+
+
+def _key(value: object, inner: ValidatorFunctionWrapHandler) -> int | str:
+    """Check a seed or the id of a latent, with one sentence for both."""
+    try:
+        if not isinstance(value, bool):
+            found: int | str = inner(value)
+            return found
+    except ValidationError:
+        pass
+    raise ValueError(f"is a seed 0..{MAX_SEED}, or the id of a latent")
+
+
+Key = Annotated[Seed | LatentId, WrapValidator(_key)]
 
 
 class LookQuery(BaseModel):
@@ -149,7 +163,7 @@ class WalkRequest(BaseModel):
 
     model_config = _STRICT
 
-    keys: list[Seed | LatentId] = Field(
+    keys: list[Key] = Field(
         ..., min_length=2, max_length=MAX_KEYS, description="Seeds or ids of latents; the walk returns to the first."
     )
     psi: float | None = Field(None, ge=-10, le=10, allow_inf_nan=False)
