@@ -22,11 +22,19 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.data.cache import cache_folder
     from capriccio.detection.calibrate import CalibrationRequest, calibrate, save_to_cache, write_calibrated
     from capriccio.detection.scoring import auc
+    from capriccio.interop.foreign import is_foreign
     from capriccio.loading.model import find_snapshot, load
 
     request = CalibrationRequest(num_made=asked.count, edits=asked.edits, batch=asked.batch)
     if asked.reals < 0:
         raise UsageError(f"--reals must be at least 0, got {asked.reals}.")
+    source = find_snapshot(asked.model)
+    if asked.out is not None and is_foreign(source):
+        raise UsageError(
+            f"--out: '{source}' is a file of another program, which has no place for a calibration. First 'capriccio "
+            f"convert {source} {Path(asked.out).with_stem('converted')}', then calibrate that; without --out the "
+            "calibration is kept in your cache and found by detect."
+        )
     model = load(asked.model, device=asked.device)
     reals = [] if asked.data is None else _photographs(model, asked.data, asked.reals, asked.unseen)
     with shown_progress("calibrating") as progress:
@@ -35,7 +43,7 @@ def run(argv: Sequence[str]) -> int:
         written = save_to_cache(model, calibration, cache_folder())
     else:
         written = Path(asked.out)
-        write_calibrated(find_snapshot(asked.model), written, calibration)
+        write_calibrated(source, written, calibration)
     separation = auc(calibration.made, calibration.real) if len(calibration.real) else None
     facts = {"file": str(written), "made": len(calibration.made), "real": len(calibration.real), "auc": separation}
     if asked.json:
