@@ -107,6 +107,10 @@ class MappingConfig:
     """Width of the inner layers; null = the output width."""
     embed_dim: int | None = None
     """Width of the label embedding; null = the output width. Not used without labels."""
+    labels: Literal["embedded", "joined"] = "embedded"
+    """How a label enters. embedded: z and its embedding are normalised apart, and D compares its answer with a mapped
+    label (StyleGAN2-ADA). joined: they are normalised together, and D has one answer for each class (the StyleGAN2
+    program of 2019)."""
     activation: Activation = "lrelu"
     """Nonlinearity after every layer."""
     lr_multiplier: float = 0.01

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import resource
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ import torch
 from safetensors.torch import load_file
 
 import capriccio
-from capriccio.config import DiscriminatorConfig, GeneratorConfig, ImageShape, MappingConfig
+from capriccio.config import DiscriminatorConfig, GeneratorConfig, ImageShape, MappingConfig, to_dict
 from capriccio.interop.field_networks import field_tensors
+from capriccio.interop.foreign import read_network
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, save_snapshot
 from tests.interop.foreign_files import foreign_modules, nvidia_bytes, tensorflow_bytes, torch_bytes, written
-from tests.parity.golden import of_kind
+from tests.parity.golden import close, discriminator_config, of_kind
 
 
 def ours(folder, **changes):
@@ -138,10 +140,68 @@ def test_tensors_go_out_under_nvidias_names(ending, cli, tmp_path):
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_tensors_under_nvidias_names_come_back_with_their_settings(ending, dtype, cli, tmp_path):
+    source = ours(tmp_path, channel_base=150, conv_clamp=256.0, mapping=MappingConfig(num_layers=3, lr_multiplier=0.02))
+    out, back = tmp_path / f"state.{ending}", tmp_path / "back.safetensors"
+    assert cli("convert", source, out, "--to", "nvidia", "--dtype", dtype)[0] == 0
+    code, told, _ = cli("convert", out, back)
+    assert (code, "assumed" in told, "state dictionary under NVIDIA's names" in told) == (0, False, True)
+    before, after = read_network(source), read_network(back)
+    for mine, theirs in ((before.generator, after.generator), (before.discriminator, after.discriminator)):
+        assert mine.config == theirs.config
+        for name, tensor in mine.state_dict().items():
+            kept = tensor if dtype == "float32" else tensor.half().float()
+            assert torch.equal(theirs.state_dict()[name], kept), name
+    assert after.facts.licence == before.facts.licence
+    facts = json.loads(cli("info", out, "--json")[1])
+    assert facts["generator"] == to_dict(before.generator.config)
+
+
+USUAL = [g for g in of_kind("generator") if (g.config["G"]["map_lr_mul"], g.config["G"]["clamp"]) == (0.01, None)]
+
+
+@pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize("golden", USUAL, ids=str)
+@torch.no_grad()
+def test_a_state_dictionary_without_settings_is_read_and_what_is_assumed_is_told(golden, bare, cli, tmp_path):
+    tensors = golden.under("param/G.")
+    source = written(tmp_path, "g.pth", torch_bytes(OrderedDict(tensors) if bare else {"G_ema": tensors, "step": 3}))
+    code, told, _ = cli("convert", source, tmp_path / "out.safetensors")
+    assert (code, "assumed: learning-rate multiplier 0.01" in told) == (0, True)
+    network = read_network(source).generator
+    close(network(golden["in/z"], golden.tensors.get("in/c")), golden["out/img_const"], atol=1e-4)
+
+
+@pytest.mark.parametrize("golden", of_kind("discriminator"), ids=str)
+@torch.no_grad()
+def test_its_discriminator_is_read_by_its_tensors_too(golden, tmp_path):
+    g = next(g for g in of_kind("generator") if g.config["G"]["resolution"] == golden.config["D"]["resolution"]
+             and g.config["G"]["img_channels"] == golden.config["D"]["img_channels"])  # fmt: skip
+    content = {"G": g.under("param/G."), "D": golden.under("param/D.")}
+    network = read_network(written(tmp_path, "both.pt", torch_bytes(content)), which="G").discriminator
+    wanted = discriminator_config(golden.config["D"])
+    mine = network.config
+    assert (mine.shape, mine.architecture, mine.c_dim) == (wanted.shape, wanted.architecture, wanted.c_dim)
+    assert mine.mbstd_num_channels == wanted.mbstd_num_channels
+    if (wanted.conv_clamp, wanted.mbstd_group_size) == (None, 4):
+        close(network(golden["in/img"], golden.tensors.get("in/c")), golden["out/logits"])
+
+
+def test_a_network_that_is_not_square_comes_back_with_its_discriminator(cli, tmp_path):
+    source = ours(tmp_path, shape=ImageShape(height=16, width=24))
+    out = tmp_path / "wide.pt"
+    assert cli("convert", source, out, "--to", "nvidia")[0] == 0
+    content = torch.load(out, weights_only=True)
+    content.pop("settings")
+    for path in (out, written(tmp_path, "bare.pt", torch_bytes(content))):
+        snapshot = read_network(path)
+        assert snapshot.discriminator.config.shape == snapshot.generator.config.shape == ImageShape(height=16, width=24)
+
+
 @pytest.mark.parametrize("golden", of_kind("discriminator"), ids=str)
 def test_the_names_of_discriminators_are_complete(golden):
-    from tests.parity.golden import discriminator_config
-
     network = Discriminator(discriminator_config(golden.config["D"]))
     wanted = golden.under("param/D.")
     found = field_tensors(network)
@@ -204,6 +264,31 @@ def test_truncated_files_are_refused(cli, tmp_path):
         ("d.pt", torch_bytes(content, legacy=True)),
     ):
         refused(cli, written(tmp_path, name, data[: len(data) // 2]), "truncated")
+
+
+def test_settings_of_a_state_dictionary_may_claim_nothing_else_than_its_tensors(cli, tmp_path):
+    whole = tmp_path / "whole.pt"
+    assert cli("convert", ours(tmp_path), whole, "--to", "nvidia")[0] == 0
+    content = torch.load(whole, weights_only=True)
+    settings = json.loads(content["settings"])
+
+    def refused_with(change, *words):
+        refused(cli, written(tmp_path, "a.pt", torch_bytes({**content, "settings": change})), *words)
+
+    def generator(**changes):
+        return json.dumps(settings | {"generator": settings["generator"] | changes})
+
+    refused_with(generator(z_dim=10**12), "mapping.fc0.weight is [8, 8] instead of")
+    refused_with(generator(mapping={"num_layers": 10**9}), "fewer tensors than")
+    refused_with(generator(z_dims=8), "'generator.z_dims' is not a setting")
+    refused_with(generator(z_dim=[[1]]), "must be int")
+    refused_with("{" * 100, "settings are no JSON")
+    refused_with("[" * 100_000, "settings are no JSON")
+    refused_with("[]", "settings are no JSON object")
+    refused_with(7, "settings are no JSON")
+    del content["G_ema"]["synthesis.b8.conv1.bias"]
+    refused(cli, written(tmp_path, "b.pt", torch_bytes(content)), "synthesis.b8.conv1.bias [8] is missing")
+    refused(cli, written(tmp_path, "c.safetensors", whole.read_bytes()[:900]), "truncated")
 
 
 def test_recursive_pickles_are_refused(cli, tmp_path):

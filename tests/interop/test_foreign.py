@@ -10,7 +10,8 @@ import torch
 
 import capriccio
 from capriccio.interop import nvidia_pickle
-from capriccio.interop.foreign import UNKNOWN_LICENCE, read_network
+from capriccio.interop.foreign import read_network
+from capriccio.interop.programs import UNKNOWN_LICENCE
 from capriccio.interop.torch_files import read_pickle
 from tests.interop.foreign_files import nvidia_bytes, tensorflow_bytes, torch_bytes, written
 from tests.parity.golden import Golden, close, discriminator_config, generator_config, of_kind

@@ -10,11 +10,16 @@ import time
 import tracemalloc
 
 import pytest
+from safetensors.torch import save as safetensors_bytes
 
 from capriccio.errors import SnapshotError
 from capriccio.interop.foreign import read_network
+from capriccio.interop.state_dicts import SETTINGS, nvidia_state
+from capriccio.networks.discriminator import Discriminator
+from capriccio.networks.generator import Generator
+from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts
 from tests.interop.foreign_files import nvidia_bytes, tensorflow_bytes, torch_bytes
-from tests.parity.golden import of_kind
+from tests.parity.golden import discriminator_config, generator_config, of_kind
 
 SECONDS_EACH = 5.0
 """A whole file is read in 0.02 s; a busy machine may stop a process for a second."""
@@ -30,12 +35,17 @@ def whole_files() -> dict[str, bytes]:
     ros = of_kind("rosinality_conversion")[0]
     checkpoint = {"g_ema": ros.under("ckpt/g_ema/"), "d": ros.under("ckpt/d/"), "latent_avg": ros["ckpt/latent_avg"]}
     parts = (g.under("param/G."), g.config["G"], d.under("param/D."), d.config["D"])
+    networks = Generator(generator_config(g.config["G"])), Discriminator(discriminator_config(d.config["D"]))
+    state = nvidia_state(Snapshot(generator=networks[0], discriminator=networks[1], facts=SnapshotFacts()))
+    named = {f"{key}.{name}": t for key in ("G_ema", "D") for name, t in state[key].items()}
     return {
         "nvidia-3": nvidia_bytes(*parts, protocol=3),
         "nvidia-5": nvidia_bytes(*parts, protocol=5, is_sg3=True),
         "tensorflow": tensorflow_bytes(tensorflow),
         "rosinality": torch_bytes(checkpoint),
         "rosinality-legacy": torch_bytes(checkpoint, legacy=True),
+        "state": torch_bytes(state),
+        "state-safetensors": safetensors_bytes(named, metadata={SETTINGS: state[SETTINGS]}),
     }
 
 

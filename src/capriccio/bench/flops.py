@@ -56,7 +56,9 @@ def discriminator_flops(config: DiscriminatorConfig) -> int:
         total += _conv(rgb, channels, 1, pixels)
     total += _conv(channels + config.mbstd_num_channels, channels, 3, pixels) + _dense(channels * pixels, channels)
     outputs = 1
-    if config.c_dim:
+    if config.c_dim and config.mapping.labels == "joined":
+        outputs = config.c_dim
+    elif config.c_dim:
         outputs = channels if config.cmap_dim is None else config.cmap_dim
         total += _mapping(config.mapping, 0, config.c_dim, outputs)
     return total + _dense(channels, outputs)

@@ -25,11 +25,12 @@ def run(argv: Sequence[str]) -> int:
     out = Path(asked.out)
     if out.suffix.lower() != ".safetensors":
         raise UsageError(f"--out: a snapshot ends in .safetensors, got '{out}'.")
+    from capriccio.interop.foreign import read_network
     from capriccio.loading.model import Model, find_snapshot
     from capriccio.rendering.pictures import format_of
     from capriccio.runtime import choose_device
     from capriccio.snapshots.blending import blend, kinship
-    from capriccio.snapshots.snapshot import load_snapshot, save_snapshot
+    from capriccio.snapshots.snapshot import save_snapshot
 
     if asked.sheet:
         format_of(Path(asked.sheet))  # a wrong ending is said before the work, not after it
@@ -38,7 +39,7 @@ def run(argv: Sequence[str]) -> int:
     paths = find_snapshot(asked.A), find_snapshot(asked.B)
     if any(out.resolve() == path.resolve() for path in paths):
         raise UsageError(f"--out: '{out}' is one of the two networks; choose another file.")
-    a, b = (load_snapshot(path, device) for path in paths)
+    a, b = (read_network(path, device) for path in paths)
     shares = _shares(asked, a)
     try:
         mixed = blend(a, b, shares)

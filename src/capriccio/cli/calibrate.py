@@ -31,6 +31,7 @@ def run(argv: Sequence[str]) -> int:
         write_calibrated,
     )
     from capriccio.detection.scoring import auc
+    from capriccio.interop.foreign import is_foreign
     from capriccio.inversion.encoder_training import EncoderTraining
     from capriccio.loading.model import find_snapshot, load
 
@@ -42,6 +43,13 @@ def run(argv: Sequence[str]) -> int:
     training = EncoderTraining(num_images=images)
     if asked.reals < 0:
         raise UsageError(f"--reals must be at least 0, got {asked.reals}.")
+    source = find_snapshot(asked.model)
+    if asked.out is not None and is_foreign(source):
+        raise UsageError(
+            f"--out: '{source}' is a file of another program, which has no place for a calibration. First 'capriccio "
+            f"convert {source} {Path(asked.out).with_stem('converted')}', then calibrate that; without --out the "
+            "calibration is kept in your cache and found by detect."
+        )
     model = load(asked.model, device=asked.device)
     reals = [] if asked.data is None else _photographs(model, asked.data, asked.reals, asked.unseen)
     if asked.encoder == "new" or (asked.encoder == "auto" and model.encoder is None):
@@ -55,7 +63,7 @@ def run(argv: Sequence[str]) -> int:
         written = save_to_cache(model, calibration, cache_folder())
     else:
         written = Path(asked.out)
-        write_calibrated(find_snapshot(asked.model), written, model, calibration)
+        write_calibrated(source, written, model, calibration)
     separation = auc(calibration.made, calibration.real) if len(calibration.real) else None
     facts = {"file": str(written), "made": len(calibration.made), "real": len(calibration.real), "auc": separation}
     if asked.json:

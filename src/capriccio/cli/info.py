@@ -16,12 +16,12 @@ _LONGEST_LIST = 16
 def run(argv: Sequence[str]) -> int:
     """Print the header of a snapshot, or the one that a network of another program would get."""
     asked = _parser().read(argv)
-    from capriccio.interop.foreign import kind_of, read_network
+    from capriccio.interop.foreign import is_foreign, read_network
     from capriccio.loading.model import find_snapshot
     from capriccio.snapshots.snapshot import header_of, read_header
 
     path = find_snapshot(asked.model if asked.model is not None else asked.MODEL)
-    facts = read_header(path) if kind_of(path) in ("snapshot", "unknown") else header_of(read_network(path))
+    facts = header_of(read_network(path)) if is_foreign(path) else read_header(path)
     header = {"file": str(path), **facts}
     if asked.json:
         print(json.dumps(header, ensure_ascii=False))

@@ -131,7 +131,7 @@ def _parser() -> CommandParser:
     )  # fmt: skip
     networks.add_argument(
         "--reference", type=str | None, default=None,
-        help="Snapshot whose discriminator is the ruler of fd_discriminator; kept for this data set.",
+        help="Model whose discriminator is the ruler of fd_discriminator; kept for this data set.",
     )  # fmt: skip
     computing = parser.add_argument_group("computing")
     computing.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)

@@ -120,7 +120,7 @@ def _parser() -> CommandParser:
     flag("--size", "Size of the pictures, HxW such as 256x384; else that of the data set.", type=str)
     flag("--device", DEVICE_HELP, type=str)
     flag("--resume", "Continue from the newest checkpoint, or start if there is none.", action="store_true")
-    flag("--init-from", "Start from the tensors that fit of this snapshot, or of another program's file.", type=str)
+    flag("--init-from", "Start from the tensors that fit of a model: file of any program, run, or name.", type=str)
     flag("--continue-from", "Go on from this travelling snapshot, on any machine.", type=str)
     flag("--dry-run", "Print the resolved run and what it takes, and stop.", action="store_true")
     add_settings(parser, RunConfig, _ALIASES)

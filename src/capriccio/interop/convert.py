@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +13,12 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from capriccio.config import to_dict
 from capriccio.durable import replacing
 from capriccio.errors import UsageError
-from capriccio.interop.field_networks import field_tensors
-from capriccio.interop.foreign import WhichGenerator, read_network
+from capriccio.interop.foreign import read_network
+from capriccio.interop.programs import WhichGenerator
 from capriccio.interop.rosinality import to_checkpoint, warnings_about
+from capriccio.interop.state_dicts import SETTINGS, nvidia_state
 from capriccio.networks.generator import Generator
 from capriccio.snapshots.snapshot import Snapshot, StoredDtype, load_snapshot, model_hash, save_snapshot
 from capriccio.snapshots.tuning import load_tuning, tuned_snapshot
@@ -100,7 +99,7 @@ def convert(
     else:
         content = to_checkpoint(snapshot) if to == "rosinality" else nvidia_state(snapshot)
         content = _in_dtype(content, dtype)
-        _write(destination, content, snapshot)
+        _write(destination, content)
         stored = _as_stored(snapshot.generator, dtype)
     return ConversionReport(
         source=snapshot.facts.software or "Capriccio",
@@ -110,19 +109,13 @@ def convert(
         nimg=snapshot.facts.nimg,
         has_discriminator=snapshot.discriminator is not None,
         difference=picture_difference(snapshot.generator, stored),
-        warnings=tuple(warnings_about(snapshot)) if to == "rosinality" else (),
+        warnings=(*_assumptions(snapshot), *(warnings_about(snapshot) if to == "rosinality" else ())),
     )
 
 
-def nvidia_state(snapshot: Snapshot) -> dict[str, Any]:
-    """Return ``G_ema`` and, where there is one, ``D``: tensors under the names of NVIDIA's programs, by network.
-
-    They fit ``load_state_dict`` of a network built with the same settings; the filters of layers are among them.
-    """
-    state: dict[str, Any] = {"G_ema": field_tensors(snapshot.generator)}
-    if snapshot.discriminator is not None:
-        state["D"] = field_tensors(snapshot.discriminator)
-    return state
+def _assumptions(snapshot: Snapshot) -> list[str]:
+    assumed = snapshot.facts.card.get("assumed_settings")
+    return [f"The file does not say all settings; assumed: {assumed}."] if assumed else []
 
 
 @torch.no_grad()
@@ -148,11 +141,10 @@ def _as_stored(generator: Generator, dtype: StoredDtype) -> Generator:
     return stored.requires_grad_(False)
 
 
-def _in_dtype(content: dict[str, Any], dtype: StoredDtype) -> dict[str, Any]:
-    return {
-        key: _in_dtype(value, dtype) if isinstance(value, dict) else _stored(value, dtype)
-        for key, value in content.items()
-    }
+def _in_dtype(content: Any, dtype: StoredDtype) -> Any:
+    if isinstance(content, dict):
+        return {key: _in_dtype(value, dtype) for key, value in content.items()}
+    return _stored(content, dtype) if isinstance(content, Tensor) else content
 
 
 def _stored(tensor: Tensor, dtype: StoredDtype) -> Tensor:
@@ -161,16 +153,15 @@ def _stored(tensor: Tensor, dtype: StoredDtype) -> Tensor:
     return small if bool(small.isfinite().all()) else tensor
 
 
-def _write(destination: Path, content: dict[str, Any], snapshot: Snapshot) -> None:
+def _write(destination: Path, content: dict[str, Any]) -> None:
     if destination.suffix == ".safetensors":
-        flat = {f"{key}.{name}": tensor for key, tensors in content.items() for name, tensor in tensors.items()}
-        settings = {
-            "generator": to_dict(snapshot.generator.config),
-            "discriminator": None if snapshot.discriminator is None else to_dict(snapshot.discriminator.config),
-            "licence": snapshot.facts.licence,
+        flat = {
+            f"{key}.{name}": tensor.contiguous()
+            for key, tensors in content.items()
+            if isinstance(tensors, dict)
+            for name, tensor in tensors.items()
         }
-        told = {"settings": json.dumps(settings, sort_keys=True)}
-        data = safetensors_bytes({name: tensor.contiguous() for name, tensor in flat.items()}, metadata=told)
+        data = safetensors_bytes(flat, metadata={SETTINGS: content[SETTINGS]})
     else:
         file = io.BytesIO()
         torch.save(content, file)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from capriccio.config import DiscriminatorConfig, GeneratorConfig, ImageShape
-from capriccio.errors import CapriccioError, SnapshotError
+from capriccio.errors import SnapshotError
 from capriccio.interop.names import to_field_name
 from capriccio.interop.pickle_records import TensorRecord, tensor_of
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 from capriccio.ops.resample import SEPARABLE_TAPS, make_filter
+from capriccio.snapshots.filling import filled
 
 FieldTensors = Mapping[str, Tensor]
 
@@ -28,7 +29,6 @@ MAX_LEVELS = 13
 """Levels 4…16384."""
 
 _SPARE_BYTES = 64 * 2**20
-_Network = TypeVar("_Network", Generator, Discriminator)
 
 
 def to_tensors(values: Mapping[str, Any], file_bytes: int) -> dict[str, Tensor]:
@@ -134,39 +134,16 @@ def build_generator(config: GeneratorConfig, tensors: FieldTensors) -> Generator
 
     Raises: SnapshotError listing what is missing, too many, or shaped otherwise.
     """
-    return _filled(Generator, config, tensors)
+    return filled(Generator, config, _without_filters(tensors), to_field_name)
 
 
 def build_discriminator(config: DiscriminatorConfig, tensors: FieldTensors) -> Discriminator:
     """Return the discriminator whose tensors, under the field's names, are all of ``tensors``."""
-    return _filled(Discriminator, config, tensors)
+    return filled(Discriminator, config, _without_filters(tensors), to_field_name)
 
 
-def _filled(kind: type[_Network], config: Any, tensors: FieldTensors) -> _Network:
-    what = kind.__name__.lower()
-    try:
-        with torch.device("meta"):  # shapes are compared before memory is taken for what a file claims
-            plan = kind(config)
-    except (CapriccioError, RuntimeError, OverflowError, ZeroDivisionError) as error:
-        raise SnapshotError(f"its {what} cannot be built ({str(error).splitlines()[0]}).") from error
-    expected = {to_field_name(name): tuple(tensor.shape) for name, tensor in plan.state_dict().items()}
-    given = {name: tensor for name, tensor in tensors.items() if not name.endswith("resample_filter")}
-    problems = [f"{name} {list(shape)} is missing" for name, shape in expected.items() if name not in given]
-    problems += [f"{name} {list(given[name].shape)} is not wanted" for name in sorted(given) if name not in expected]
-    problems += [
-        f"{name} is {list(given[name].shape)} instead of {list(shape)}"
-        for name, shape in expected.items()
-        if name in given and tuple(given[name].shape) != shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise SnapshotError(f"its {what} does not have the tensors of StyleGAN2: {'; '.join(problems[:8])}{more}.")
-    network = kind(config)
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            tensor.copy_(given[to_field_name(name)])
-    network.eval().requires_grad_(False)
-    return network
+def _without_filters(tensors: FieldTensors) -> FieldTensors:
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith("resample_filter")}
 
 
 def field_tensors(network: Generator | Discriminator) -> dict[str, Tensor]:

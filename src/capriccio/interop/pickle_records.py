@@ -75,6 +75,8 @@ def to_tensor(array: np.ndarray[Any, Any]) -> Tensor:
 
 def tensor_of(value: Any) -> Tensor | None:
     """Return the tensor that a record, array or number of a file means; None if it is none of these."""
+    if isinstance(value, Tensor):  # of safetensors, whose reader makes nothing else
+        return value.float() if value.is_floating_point() else value
     if isinstance(value, TensorRecord):
         return value.tensor()
     if isinstance(value, Record) and value.kind == "numpy.ndarray":

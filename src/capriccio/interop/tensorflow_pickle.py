@@ -1,16 +1,17 @@
 """Network pickles of the TensorFlow programs (StyleGAN2, StyleGAN2-ADA): three networks G, D, Gs of named arrays.
 
-Kernels are [kh, kw, in, out] there, style biases lack the 1 that is added when they are used, and the kernels of
-up-sampling convolutions are stored unflipped.
+Of the first program (2019) also networks of configurations B to D, which grew, and conditional ones, whose labels enter
+in a way of their own.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from capriccio.config import DiscriminatorConfig, GeneratorConfig, MappingConfig
@@ -25,86 +26,12 @@ from capriccio.interop.field_networks import (
     widths,
 )
 from capriccio.interop.pickle_reader import Record
-from capriccio.interop.pickle_records import TF_NETWORK
+from capriccio.interop.pickle_records import TF_NETWORK, tensor_of
+from capriccio.interop.tensorflow_names import discriminator_rule, generator_rule, renamed, without_growth
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 
 _MAX_VARIABLES = 5_000
-_LAYER_NAMES = {"Const": "", "Conv": "conv1", "Conv0_up": "conv0", "Conv1": "conv1", "ToRGB": "torgb", "Skip": "skip"}
-_D_LAYER_NAMES = {"FromRGB": "fromrgb", "Conv0": "conv0", "Conv1_down": "conv1", "Skip": "skip", "Conv": "conv",
-                  "Dense0": "fc"}  # fmt: skip
-_Rule = tuple[str, Callable[[Tensor], Tensor]]
-
-
-def _same(t: Tensor) -> Tensor:
-    return t
-
-
-def _transposed(t: Tensor) -> Tensor:
-    return t.t()
-
-
-def _kernel(t: Tensor) -> Tensor:
-    return t.permute(3, 2, 0, 1)
-
-
-def _flipped_kernel(t: Tensor) -> Tensor:
-    return t.flip(0, 1).permute(3, 2, 0, 1)
-
-
-def _plus_one(t: Tensor) -> Tensor:
-    return t + 1
-
-
-def _first(t: Tensor) -> Tensor:
-    return t[0]
-
-
-def _map(t: Tensor) -> Tensor:
-    return t[0, 0]
-
-
-_PARTS: dict[str, _Rule] = {
-    "bias": ("bias", _same),
-    "noise_strength": ("noise_strength", _same),
-    "mod_weight": ("affine.weight", _transposed),
-    "mod_bias": ("affine.bias", _plus_one),
-}
-
-
-def _generator_rule(name: str) -> _Rule | None:
-    """Return the field's name of a variable, and what to do with it; None = not part of the network."""
-    if name == "dlatent_avg":
-        return "mapping.w_avg", _same
-    if match := re.fullmatch(r"mapping/(LabelEmbed|Dense(\d+))/(weight|bias)", name):
-        layer = "embed" if match[2] is None else f"fc{int(match[2])}"
-        return f"mapping.{layer}.{match[3]}", _transposed if match[3] == "weight" else _same
-    if match := re.fullmatch(r"synthesis/noise(\d{1,3})", name):
-        index = int(match[1])
-        level, conv = (4, 1) if index == 0 else (2 ** ((index + 1) // 2 + 2), (index + 1) % 2)
-        return f"synthesis.b{level}.conv{conv}.noise_const", _map
-    if name == "synthesis/4x4/Const/const":
-        return "synthesis.b4.const", _first
-    if match := re.fullmatch(r"synthesis/(\d+)x\1/(Conv|Conv0_up|Conv1|ToRGB|Skip)/(\w+)", name):
-        layer = f"synthesis.b{match[1]}.{_LAYER_NAMES[match[2]]}"
-        if match[3] == "weight":
-            return f"{layer}.weight", _flipped_kernel if match[2] in ("Conv0_up", "Skip") else _kernel
-        if match[3] in _PARTS:
-            part, change = _PARTS[match[3]]
-            return f"{layer}.{part}", change
-    return None
-
-
-def _discriminator_rule(name: str) -> _Rule | None:
-    if match := re.fullmatch(r"(LabelEmbed|Mapping(\d+)|Output)/(weight|bias)", name):
-        layer = "b4.out" if match[1] == "Output" else "mapping.embed"
-        layer = layer if match[2] is None else f"mapping.fc{int(match[2])}"
-        return f"{layer}.{match[3]}", _transposed if match[3] == "weight" else _same
-    if match := re.fullmatch(r"(\d+)x\1/(FromRGB|Conv0|Conv1_down|Skip|Conv|Dense0)/(weight|bias)", name):
-        is_dense = match[2] == "Dense0"
-        change = _same if match[3] == "bias" else (_transposed if is_dense else _kernel)
-        return f"b{match[1]}.{_D_LAYER_NAMES[match[2]]}.{match[3]}", change
-    return None
 
 
 _IGNORED = re.compile(r"lod|.*/lod|.*resample_filter")
@@ -113,8 +40,16 @@ _IGNORED = re.compile(r"lod|.*/lod|.*resample_filter")
 def read_generator(value: Any, file_bytes: int) -> Generator:
     """Return a generator (G or Gs) of a file. Raises: SnapshotError naming what is missing or not convertible."""
     settings, variables = _network(value, file_bytes)
-    _refuse_other_networks(variables)
-    tensors = _renamed(variables, _generator_rule)
+    variables, has_grown = _fully_grown(settings, variables)
+    if has_grown and not any(name.endswith("/mod_weight") for name in variables):
+        raise SnapshotError(
+            "it is a network of the first StyleGAN (configuration A): its styles enter by instance normalisation, so "
+            "it cannot become a StyleGAN2 network."
+        )
+    tensors = renamed(variables, generator_rule)
+    joins_labels = "mapping/LabelConcat/weight" in variables
+    if joins_labels:
+        tensors["mapping.embed.bias"] = torch.zeros(_size(tensors, "mapping.embed.weight", 0))
     shape = generator_shape(tensors)
     base, most = widths(tensors, "synthesis.", shape)
     w_dim = _size(tensors, "mapping.w_avg", 0)
@@ -126,9 +61,10 @@ def read_generator(value: Any, file_bytes: int) -> Generator:
         shape=shape,
         channel_base=base,
         channel_max=most,
-        architecture=_architecture(settings, "skip"),
+        architecture="orig" if has_grown else _architecture(settings, "skip"),
         mapping=MappingConfig(
             **mapping_widths(tensors, w_dim),
+            labels="joined" if joins_labels else "embedded",
             activation=_lrelu(settings, "mapping_nonlinearity"),
             lr_multiplier=_number(settings, "mapping_lrmul", 0.01),
             w_avg_beta=_number(settings, "dlatent_avg_beta", 0.995),
@@ -145,16 +81,16 @@ def read_generator(value: Any, file_bytes: int) -> Generator:
 def read_discriminator(value: Any, file_bytes: int) -> Discriminator:
     """Return the discriminator of a file. Raises: SnapshotError naming what is missing or not convertible."""
     settings, variables = _network(value, file_bytes)
-    _refuse_other_networks(variables)
-    tensors = _renamed(variables, _discriminator_rule)
+    variables, has_grown = _fully_grown(settings, variables)
+    tensors = renamed(variables, discriminator_rule)
     shape = discriminator_shape(tensors)
     base, most = widths(tensors, "", shape)
     c_dim = tensors["mapping.embed.weight"].shape[1] if "mapping.embed.weight" in tensors else 0
     out = _size(tensors, "b4.out.weight", 0)
-    if not c_dim and out != 1:
-        raise SnapshotError(_OLD_LABELS)
     mapping = MappingConfig()
-    if c_dim:
+    if not c_dim and out > 1:  # one logit for each label
+        c_dim, mapping = out, MappingConfig(labels="joined")
+    elif c_dim:
         mapping = MappingConfig(
             **mapping_widths(tensors, out), lr_multiplier=_number(settings, "mapping_lrmul", 0.1)
         )
@@ -166,9 +102,9 @@ def read_discriminator(value: Any, file_bytes: int) -> Discriminator:
         shape=shape,
         channel_base=base,
         channel_max=most,
-        architecture=_architecture(settings, "resnet"),
+        architecture="orig" if has_grown else _architecture(settings, "resnet"),
         mapping=mapping,
-        cmap_dim=None if not c_dim or out == min(base // 4, most) else out,
+        cmap_dim=None if "mapping.embed.weight" not in tensors or out == min(base // 4, most) else out,
         conv_clamp=_clamp(settings),
         resample_filter=_taps(settings),
         mbstd_group_size=group if type(group) is int else None,
@@ -180,20 +116,17 @@ def read_discriminator(value: Any, file_bytes: int) -> Discriminator:
     return build_discriminator(config, tensors)
 
 
-_OLD_LABELS = (
-    "it is a conditional network of the first StyleGAN2 program (2019): labels enter it in a way that no later program "
-    "has (LabelConcat), so it cannot be converted."
-)
-
-
-def _refuse_other_networks(variables: Mapping[str, Tensor]) -> None:
-    if any("LabelConcat" in name for name in variables):
-        raise SnapshotError(_OLD_LABELS)
-    if any("ToRGB_lod" in name or "FromRGB_lod" in name for name in variables):
+def _fully_grown(
+    settings: Mapping[str, Any], variables: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], bool]:
+    """Return the variables as those of a network that did not grow, and whether it did."""
+    kept, has_grown = without_growth(variables)
+    if has_grown and _number(settings, "lod", 0) > 0:
         raise SnapshotError(
-            "it is a network of configuration A to D (progressive growing, as in the first StyleGAN); networks of "
-            "configurations E and F are converted."
+            f"it was saved while it still grew (level of detail {settings['lod']:g}); of configurations B to D only "
+            "fully grown networks are read."
         )
+    return kept, has_grown
 
 
 def _network(value: Any, file_bytes: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -201,7 +134,7 @@ def _network(value: Any, file_bytes: int) -> tuple[dict[str, Any], dict[str, Ten
     variables: dict[str, Any] = {}
     state = _state(value)
     parts = {str(key)[:200]: _state(part) for key, part in _dict(state.get("components")).items()}
-    count = 0
+    count, lod = 0, 0.0
     for prefix, part in [("", state), *((f"{key}/", part) for key, part in parts.items())]:
         listed = part.get("variables")
         if not isinstance(listed, (list, tuple)) or len(listed) > _MAX_VARIABLES:
@@ -213,25 +146,14 @@ def _network(value: Any, file_bytes: int) -> tuple[dict[str, Any], dict[str, Ten
             is_pair = isinstance(item, (tuple, list)) and len(item) == 2
             if not is_pair or not isinstance(item[0], str) or len(prefix) + len(item[0]) > 400:
                 raise SnapshotError("one of its variables has no name.")
-            if not _IGNORED.fullmatch(item[0]):
+            if _IGNORED.fullmatch(item[0]):
+                lod = max(lod, _scalar(item[1])) if item[0].endswith("lod") else lod
+            else:
                 variables[prefix + item[0]] = item[1]
-    settings = _dict(state.get("static_kwargs")) | {"version": state.get("version")}
+    settings = _dict(state.get("static_kwargs")) | {"version": state.get("version"), "lod": lod}
     if type(settings["version"]) is not int:
         raise SnapshotError("one of its networks does not say its version.")
     return settings, to_tensors(variables, file_bytes)
-
-
-def _renamed(variables: Mapping[str, Tensor], rule: Callable[[str], _Rule | None]) -> dict[str, Tensor]:
-    tensors = {}
-    for name, value in variables.items():
-        found = rule(name)
-        if found is None:
-            raise SnapshotError(f"it has a variable that StyleGAN2 does not have: '{name[:100]}'.")
-        try:
-            tensors[found[0]] = found[1](value)
-        except (RuntimeError, IndexError) as error:
-            raise SnapshotError(f"its variable '{name[:100]}' has the shape {list(value.shape)}.") from error
-    return tensors
 
 
 def _state(value: Any) -> dict[str, Any]:
@@ -244,6 +166,11 @@ def _dict(value: Any) -> dict[str, Any]:
     if len(entries := value if isinstance(value, dict) else {}) > _MAX_VARIABLES:
         raise SnapshotError("one of its networks has too many parts.")
     return entries
+
+
+def _scalar(value: Any) -> float:
+    tensor = tensor_of(value)
+    return 0.0 if tensor is None or tensor.numel() != 1 else float(tensor)
 
 
 def _size(tensors: Mapping[str, Tensor], name: str, axis: int) -> int:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
 
 from capriccio.data.cache import cache_folder
-from capriccio.durable import replacing
 from capriccio.errors import SnapshotError
+from capriccio.interop.foreign import read_network
 from capriccio.loading.bundled import bundled_names, bundled_path
 from capriccio.loading.model import find_snapshot
 from capriccio.networks.discriminator import Discriminator
-from capriccio.snapshots.snapshot import load_snapshot, read_header
+from capriccio.snapshots.snapshot import load_snapshot, read_header, save_snapshot
 
 
 def reference_discriminator(
@@ -25,8 +24,9 @@ def reference_discriminator(
 ) -> Discriminator | None:
     """Return the reference discriminator of the data set with ``data_hash``.
 
-    A snapshot that is ``given`` is used; the first one given for a data set is kept in the cache and is its ruler from
-    then on. Without one, the kept one is used, else that of a bundled model that was trained on this very data set.
+    A network that is ``given`` is used, also one of another program; the first one given for a data set is kept in
+    the cache and is its ruler from then on. Without one, the kept one is used, else that of a bundled model that was
+    trained on this very data set.
 
     Returns: None if there is none of these.
     Raises: SnapshotError if ``given`` is no snapshot or has no discriminator.
@@ -34,13 +34,12 @@ def reference_discriminator(
     kept = cache_folder(cache_dir) / "references" / f"{data_hash[:32]}.safetensors"
     if given is not None:
         path = find_snapshot(given)
-        discriminator = load_snapshot(path, device).discriminator
-        if discriminator is None:
+        snapshot = read_network(path, device)
+        if snapshot.discriminator is None:
             raise SnapshotError(f"--reference '{path}' has no discriminator (it is slim); name the full snapshot.")
         if not kept.exists():
-            with replacing(kept) as file, open(path, "rb") as source:
-                shutil.copyfileobj(source, file)
-        return discriminator
+            save_snapshot(kept, snapshot)
+        return snapshot.discriminator
     if kept.exists():
         return load_snapshot(kept, device).discriminator
     for name in bundled_names():

@@ -115,11 +115,13 @@ class Discriminator(Formed):
         self.config = config
         levels = [level for level in reversed(config.shape.levels) if level >= 8]
         self.blocks = nn.ModuleDict({str(level): DiscriminatorBlock(config, level) for level in levels})
+        self.answers_by_class = config.c_dim > 0 and config.mapping.labels == "joined"
         cmap_dim = config.channels_at(4) if config.cmap_dim is None else config.cmap_dim
-        self.epilogue = DiscriminatorEpilogue(config, cmap_dim if config.c_dim else 1)
+        answers = config.c_dim if self.answers_by_class else cmap_dim
+        self.epilogue = DiscriminatorEpilogue(config, answers if config.c_dim else 1)
         self.mapping = (
             MappingNetwork(config.mapping, z_dim=0, c_dim=config.c_dim, w_dim=cmap_dim, has_w_avg=False)
-            if config.c_dim
+            if config.c_dim and not self.answers_by_class
             else None
         )
         self.low_precision: torch.dtype | None = None
@@ -142,6 +144,9 @@ class Discriminator(Formed):
         """
         x, image = self._trunk(images)[-1]
         out: Tensor = self.epilogue(x, image, num_sets)
+        if self.answers_by_class:
+            assert c is not None, "a conditional network needs labels"
+            return (out * c.float()).sum(dim=1, keepdim=True)
         if self.mapping is None:
             return out
         cmap = self.mapping(None, c)

@@ -31,6 +31,7 @@ class MappingNetwork(nn.Module):
         widths = [z_dim + embed_dim, *[hidden_dim] * (config.num_layers - 1), w_dim]
         self.z_dim = z_dim
         self.w_avg_beta = config.w_avg_beta
+        self.joins_labels = config.labels == "joined"
         self.embed = EqualizedLinear(c_dim, embed_dim) if c_dim else None
         self.layers = nn.ModuleList(
             EqualizedLinear(i, o, activation=config.activation, lr_multiplier=config.lr_multiplier)
@@ -47,11 +48,14 @@ class MappingNetwork(nn.Module):
         """
         parts = []
         if self.z_dim and z is not None:
-            parts.append(normalize_second_moment(z.float()))
+            parts.append(z.float())
         if self.embed is not None:
             assert c is not None, "a conditional network needs labels"
-            parts.append(normalize_second_moment(self.embed(c.float())))
-        x = torch.cat(parts, dim=1)
+            parts.append(self.embed(c.float()))
+        if self.joins_labels:
+            x = normalize_second_moment(torch.cat(parts, dim=1))
+        else:
+            x = torch.cat([normalize_second_moment(part) for part in parts], dim=1)
         for layer in self.layers:
             x = layer(x)
         return x

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from capriccio import __version__
-from capriccio.config import to_dict
+from capriccio.config import GeneratorConfig, to_dict
 from capriccio.errors import SnapshotError, UsageError
 from capriccio.networks.generator import Generator
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
@@ -68,7 +68,7 @@ def kinship(a: Generator, b: Generator) -> dict[int, float]:
 
     Raises: SnapshotError if the networks are built differently; it lists the settings that differ.
     """
-    ours, theirs = to_dict(a.config), to_dict(b.config)
+    ours, theirs = _structure(a.config), _structure(b.config)
     differing = [f"{key} {ours[key]} and {theirs[key]}" for key in ours if ours[key] != theirs[key]]
     if differing:
         raise SnapshotError(f"they are no relatives: built differently ({'; '.join(differing)}).")
@@ -107,6 +107,15 @@ def blend(a: Snapshot, b: Snapshot, shares: Shares) -> Snapshot:
         _move(mixed.synthesis.blocks[str(level)], b.generator.synthesis.blocks[str(level)], share)
     _move(mixed.mapping, b.generator.mapping, shares.mapping)
     return Snapshot(generator=mixed, discriminator=None, facts=_facts(a.facts, b.facts, hashes, shares))
+
+
+def _structure(config: GeneratorConfig) -> dict[str, Any]:
+    """Return the settings that say what weights mean; not those of training, of number formats, or of their limits."""
+    values = to_dict(config)
+    for name in ("channel_base", "channel_max", "num_fp16_res", "conv_clamp"):
+        del values[name]
+    del values["mapping"]["w_avg_beta"]
+    return values | {"feature maps": [config.channels_at(level) for level in config.shape.levels]}
 
 
 def _weights(block: nn.Module) -> list[Tensor]:

@@ -15,6 +15,7 @@ from capriccio.config import from_dict, to_dict
 from capriccio.durable import replacing
 from capriccio.errors import CapriccioError, SnapshotError
 from capriccio.networks.encoder import Encoder, EncoderConfig
+from capriccio.snapshots.filling import filled
 
 _KEY = "capriccio-encoder"
 
@@ -55,9 +56,8 @@ def load_encoder(path: Path, device: torch.device | str = "cpu") -> Encoder:
     """Read what :func:`save_encoder` wrote. Raises: SnapshotError naming the file."""
     try:
         with safe_open(path, "pt") as file:
-            encoder = Encoder(from_dict(EncoderConfig, json.loads((file.metadata() or {})[_KEY])))
-            encoder.load_state_dict({name: file.get_tensor(name).float() for name in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, CapriccioError) as error:
+            config = from_dict(EncoderConfig, json.loads((file.metadata() or {})[_KEY]))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        return filled(Encoder, config, tensors).to(device)
+    except (OSError, SafetensorError, KeyError, ValueError, CapriccioError) as error:
         raise SnapshotError(f"'{path}' is no encoder, or it is damaged; run 'capriccio calibrate' again.") from error
-    encoder.to(device).eval().requires_grad_(False)
-    return encoder

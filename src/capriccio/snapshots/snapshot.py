@@ -25,6 +25,7 @@ from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.encoder import Encoder, EncoderConfig
 from capriccio.networks.generator import Generator
 from capriccio.snapshots.encoder_file import encoder_tensors
+from capriccio.snapshots.filling import filled
 
 FORMAT_VERSION = 2
 """Raised when the header changes so that older programs cannot read it; older versions always load.
@@ -145,27 +146,32 @@ def load_snapshot(path: Path, device: torch.device | str = "cpu") -> Snapshot:
     """
     header = read_header(path)
     try:
-        generator = Generator(from_dict(GeneratorConfig, header["generator"]))
-        plan = header["discriminator"]
-        discriminator = None if plan is None else Discriminator(from_dict(DiscriminatorConfig, plan))
-        guesses = header.get("encoder")
-        encoder = None if guesses is None else Encoder(from_dict(EncoderConfig, guesses))
+        plan = from_dict(GeneratorConfig, header["generator"])
+        judge = None if header["discriminator"] is None else from_dict(DiscriminatorConfig, header["discriminator"])
+        guesses = None if header.get("encoder") is None else from_dict(EncoderConfig, header["encoder"])
         known = {f.name for f in dataclasses.fields(SnapshotFacts)}
         facts = SnapshotFacts(**{key: value for key, value in header.items() if key in known})
     except (KeyError, ConfigError) as error:
         raise SnapshotError(f"'{path}': its header does not describe a network ({_first_line(error)}).") from error
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    _fill(path, generator, "generator.", tensors)
-    if discriminator is not None:
-        _fill(path, discriminator, "discriminator.", tensors)
-        discriminator.to(device).eval().requires_grad_(False)
-    if encoder is not None:
-        _fill(path, encoder, "encoder.", tensors)
-        encoder.to(device).eval().requires_grad_(False)
-    if tensors:
-        raise SnapshotError(f"'{path}' has tensors that no part of the network wants: {_some(sorted(tensors))}.")
-    generator.to(device).eval().requires_grad_(False)
+    parts: dict[str, dict[str, Tensor]] = {"generator.": {}, "discriminator.": {}, "encoder.": {}, "": {}}
+    for name, tensor in tensors.items():
+        parts[next(prefix for prefix in parts if name.startswith(prefix))][name] = tensor
+    unwanted = parts[""] | ({} if judge is not None else parts["discriminator."])
+    unwanted |= {} if guesses is not None else parts["encoder."]
+    if unwanted:
+        raise SnapshotError(f"'{path}' has tensors that no part of the network wants: {_some(sorted(unwanted))}.")
+    try:
+        generator = filled(Generator, plan, parts["generator."], "generator.{}".format).to(device)
+        discriminator = None
+        if judge is not None:
+            discriminator = filled(Discriminator, judge, parts["discriminator."], "discriminator.{}".format).to(device)
+        encoder = None
+        if guesses is not None:
+            encoder = filled(Encoder, guesses, parts["encoder."], "encoder.{}".format).to(device)
+    except SnapshotError as error:
+        raise SnapshotError(f"'{path}': {error}") from error
     return Snapshot(generator=generator, discriminator=discriminator, facts=facts, encoder=encoder)
 
 
@@ -182,9 +188,14 @@ def model_hash(generator: Generator) -> str:
 
 
 def _unusual(config: GeneratorConfig) -> dict[str, Any]:
-    """Return the settings that are not the defaults: a setting that is invented later changes no hash."""
-    usual = to_dict(GeneratorConfig())
-    return {name: value for name, value in to_dict(config).items() if value != usual[name]}
+    """Return the settings that are not the defaults: a setting that is invented later changes no hash.
+
+    A section is told whole where any of it is unusual; ``mapping.labels`` came after hashes had been handed out.
+    """
+    told, usual = to_dict(config), to_dict(GeneratorConfig())
+    if told["mapping"]["labels"] == usual["mapping"]["labels"]:
+        del told["mapping"]["labels"], usual["mapping"]["labels"]
+    return {name: value for name, value in told.items() if value != usual[name]}
 
 
 def _stored(network: nn.Module, prefix: str, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -197,22 +208,9 @@ def _fitting(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return (small if bool(small.isfinite().all()) or not bool(tensor.isfinite().all()) else tensor).contiguous()
 
 
-def _fill(path: Path, network: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:
-    """Move the tensors under ``prefix`` out of ``tensors`` into ``network``."""
-    missing = []
-    for name, mine in network.state_dict().items():
-        value = tensors.pop(prefix + name, None)
-        if value is None or value.shape != mine.shape:
-            missing.append(f"{prefix}{name} {list(mine.shape)}")
-        else:
-            mine.copy_(value)
-    if missing:
-        raise SnapshotError(f"'{path}' lacks tensors, or has them in another shape: {_some(missing)}.")
-
-
 def _some(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:400]  # a header may quote anything

@@ -28,6 +28,7 @@ from capriccio.errors import (
     StorageError,
     WorkerError,
 )
+from capriccio.loading.model import find_snapshot
 from capriccio.networks.layers import largest_divisor
 from capriccio.presets import for_transfer, with_fp16_clamp, with_shape
 from capriccio.runtime import (
@@ -86,7 +87,7 @@ def train(
         config: the run. Shape and label size of its networks are set from the data set.
         run_dir: folder of the run; made if it does not exist.
         resume: go on from the newest sound checkpoint of ``run_dir``; without one, start.
-        init_from: snapshot whose tensors the networks start from where they fit.
+        init_from: network whose tensors this one starts from where they fit; whatever :func:`capriccio.load` takes.
         continue_from: travelling snapshot to go on from, images counted on.
         device: auto, cpu, cuda, cuda:N or mps.
         echo: receives the lines of the log.
@@ -98,7 +99,7 @@ def train(
     """
     chosen_device = choose_device(device)
     precision = choose_precision(config.precision, chosen_device)
-    origin = _Origin(Path(init_from) if init_from else None, Path(continue_from) if continue_from else None)
+    origin = _Origin(init_from or None, continue_from or None)
     with joined_processes(chosen_device) as processes, collected_signals() as signals, ExitStack() as stack:
         if config.batch % processes.world_size:
             raise ConfigError(
@@ -135,8 +136,8 @@ def train(
 class _Origin:
     """The networks that a run starts from, if not from random numbers."""
 
-    init_from: Path | None
-    continue_from: Path | None
+    init_from: str | None
+    continue_from: str | None
 
 
 @dataclass
@@ -228,10 +229,10 @@ class _Run:
     def _begin(self) -> None:
         """Start at the beginning: from other networks if there are any, else as built."""
         if self.origin.continue_from is not None:
-            self._say_all(continue_from_snapshot(self.origin.continue_from, self.state))
+            self._say_all(continue_from_snapshot(find_snapshot(self.origin.continue_from), self.state))
             self.feed = self._fresh_feed(from_nimg=self.state.nimg)
         elif self.origin.init_from is not None:
-            self._say_all(init_from_snapshot(self.origin.init_from, self.state))
+            self._say_all(init_from_snapshot(find_snapshot(self.origin.init_from), self.state))
         self.clock.tick_start_nimg = self.clock.snapshot_nimg = self.state.nimg
 
     def _recall(self) -> bool:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from capriccio.errors import RunError
-from capriccio.interop.foreign import read_network
+from capriccio.interop.foreign import is_foreign, read_network
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 from capriccio.snapshots.snapshot import Snapshot, load_snapshot
@@ -24,8 +24,14 @@ def continue_from_snapshot(path: Path, state: TrainingState) -> list[str]:
     its place) and the position in the data order (a new one begins).
 
     Returns: lines for the log.
-    Raises: RunError if the snapshot has no discriminator or its networks are shaped otherwise.
+    Raises: RunError if the snapshot has no discriminator, its networks are shaped otherwise, or another program wrote
+        it: then it does not say how far its training got.
     """
+    if is_foreign(path):
+        raise RunError(
+            f"'{path}' is a network of another program and does not say where its training stands, so it cannot be "
+            "gone on with; start a run from it with --init-from."
+        )
     snapshot = load_snapshot(path)
     if snapshot.discriminator is None:
         raise RunError(f"'{path}' has no discriminator, so training cannot go on from it; use --init-from.")
