@@ -13,7 +13,7 @@ class PaintedModel:
 
     z_dim = w_dim = 16
     model_hash = "f00dfeed" * 8
-    tuned_from = None
+    tuned_from = tuning = None
     licence = "for tests only"
     device = torch.device("cpu")
 
