@@ -70,7 +70,7 @@ def test_mix_layers_and_sources(page, server):
     addressed(page, "layers=0,3")
     reach(page, "Change № 3, top")
     page.keyboard.press("Enter")
-    reach(page, "Another", 4)
+    page.wait_for_function("() => document.activeElement.textContent === 'Another'")
     page.keyboard.press("Enter")
     page.wait_for_function("() => !/cols=3(&|$)/.test(location.hash)")
 

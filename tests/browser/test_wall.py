@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from .conftest import watched
+from ..studio.process import Server
+from .conftest import loaded, watched
 
 pytestmark = pytest.mark.slow
 
@@ -79,3 +80,23 @@ def test_the_card_and_the_download(page, server):
     from capriccio.provenance import read_provenance
 
     assert read_provenance(download.value.path()).seed == 42
+
+
+def test_a_server_with_a_key_asks_for_it_and_then_shows_everything(chromium, runs, screen):
+    server = Server(runs, key="open sesame")
+    try:
+        with watched(chromium, server, **screen) as page:
+            page.forgiven.append("401")
+            page.goto(server.url)
+            page.get_by_text("asks for a key").wait_for()
+            page.goto(f"{server.url}/studio#/mix?rows=1&cols=3")
+            page.get_by_label("Key").fill("wrong")
+            page.get_by_role("button", name="Enter").click()
+            page.get_by_text("That is not the key.").wait_for()
+            page.get_by_label("Key").fill("open sesame")
+            page.get_by_label("Key").press("Enter")
+            loaded(page, ".mixing img", 3)
+            page.goto(server.url)
+            shown(page)
+    finally:
+        server.stop()

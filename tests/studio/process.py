@@ -18,11 +18,11 @@ READY_SECONDS = 180
 class Server:
     """``capriccio serve`` in a process of its own."""
 
-    def __init__(self, runs, *flags):
+    def __init__(self, runs, *flags, key=None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.runs, self.flags, self.url = runs, flags, f"http://127.0.0.1:{self.port}"
+        self.runs, self.flags, self.key, self.url = runs, flags, key, f"http://127.0.0.1:{self.port}"
         self.start()
 
     def start(self):
@@ -31,7 +31,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "capriccio.cli.main", *words],
             stdout=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", **({"CAPRICCIO_API_KEY": self.key} if self.key else {})},
         )
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:

@@ -1,8 +1,8 @@
 // Where a picture comes from: another one, a photograph or latents file of one's own, one from the tray.
 import {fileInput, freshSeed, h} from "./dom.js";
-import {latentsOf, fields, isLatent, isPlain, nameOf} from "./recipes.js";
 import {makeLatents, withLatents} from "./latents.js";
 import {DRAGGED, picture} from "./picture.js";
+import {fields, isLatent, isPlain, latentsOf, nameOf, parseOrigins} from "./recipes.js";
 import {pinned} from "./tray.js";
 
 // The origin a recipe can be used by: its own, or for a mixed or changed picture a latent made of it.
@@ -17,6 +17,16 @@ export function choose(title, {chosen, files, remove, look = {}}) {
   const dialog = document.getElementById("choose");
   const close = action => { dialog.close(); action(); };
   const input = fileInput({id: "own", multiple: true, accept: "image/*,.safetensors,.npz", taken: own => close(() => files(own))});
+  const seed = h("input", {id: "seed", inputmode: "numeric", pattern: "[0-9 ]{1,13}", autocomplete: "off", required: true, placeholder: "48213907"});
+  const numbered = h("form", {class: "actions"}, h("label", {for: "seed"}, "№"), seed, h("button", {}, "Take this number"));
+  numbered.addEventListener("submit", event => {
+    event.preventDefault();
+    const [origin] = parseOrigins(seed.value.replaceAll(/\s/g, ""));
+    if (origin === undefined) seed.setCustomValidity("A number from 0 to 4,294,967,295.");
+    else close(() => chosen({of: origin, ...look}));
+    seed.reportValidity();
+  });
+  seed.addEventListener("input", () => seed.setCustomValidity(""));
   const pins = pinned();
   dialog.replaceChildren(
     h("h2", {id: "choose-title"}, title),
@@ -25,6 +35,7 @@ export function choose(title, {chosen, files, remove, look = {}}) {
       files ? h("label", {class: "button", for: "own"}, "Own photographs or latents", input) : null,
       remove ? h("button", {type: "button", onclick: () => close(remove)}, "Remove") : null,
       h("button", {type: "button", onclick: () => dialog.close()}, "Cancel")),
+    numbered,
     h("h3", {}, "From the tray"),
     pins.length ? h("div", {class: "grid small"}, ...pins.map(pin => picture(pin, {pin: false, label: `Take ${nameOf(pin)}`,
       caption: isPlain(pin) && !isLatent(pin.of) ? undefined : nameOf(pin), open: () => close(() => chosen(pin))})))

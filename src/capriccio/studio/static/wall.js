@@ -36,6 +36,18 @@ function say(words) {
   find("trouble").hidden = !words;
 }
 
+// Says why there is no picture; returns whether another try can help.
+async function excuse() {
+  const answer = await fetch(address(seen[at])).catch(() => null);
+  if (answer?.status === 401) say("This server asks for a key; the studio takes it.");
+  else if (!answer?.ok) say(answer ? "The server is busy; trying again." : "The server does not answer; trying again.");
+  return answer?.status !== 401;
+}
+
+async function missing() {
+  if (await excuse()) setTimeout(() => show(seen[at], false), 2000);
+}
+
 async function another() {
   if (busy) return;
   busy = true;
@@ -53,9 +65,10 @@ async function another() {
     say("");
     lookAhead();
   } catch {
-    say("The server does not answer; trying again.");
-    setTimeout(() => { busy = false; another(); }, 2000);
-    return;
+    if (await excuse()) {
+      setTimeout(() => { busy = false; another(); }, 2000);
+      return;
+    }
   } finally {
     find("picture").classList.remove("leaving");
   }
@@ -80,6 +93,9 @@ addEventListener("keydown", event => {
   if (event.key === " " || event.key === "ArrowRight") { event.preventDefault(); another(); }
   if (event.key === "ArrowLeft") back();
 });
+find("picture").addEventListener("error", missing);
+find("picture").addEventListener("load", () => say(""));
+if (find("picture").complete && !find("picture").naturalWidth) missing();
 let from = null;
 addEventListener("touchstart", event => { from = event.changedTouches[0].clientX; }, {passive: true});
 addEventListener("touchend", event => {
