@@ -720,6 +720,17 @@ def to_dict(config: Any) -> dict[str, Any]:
     return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 
+def hashed_dict(config: GeneratorConfig | DiscriminatorConfig) -> dict[str, Any]:
+    """Return a network's configuration as hashes of networks have it.
+
+    A setting that came after hashes had been handed out is left out where it has its default, so old hashes stay.
+    """
+    told = to_dict(config)
+    if told["mapping"]["labels"] == MappingConfig().labels:
+        del told["mapping"]["labels"]
+    return told
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_dict(value)

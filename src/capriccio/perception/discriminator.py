@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from capriccio.config import to_dict
+from capriccio.config import hashed_dict
 from capriccio.errors import ShapeError
 from capriccio.networks.discriminator import Discriminator
 from capriccio.ops.quantize import dequantize
@@ -33,7 +33,7 @@ EPSILON = 1e-10
 
 def discriminator_hash(discriminator: Discriminator) -> str:
     """Return the hash of a discriminator's configuration and tensors, hexadecimal."""
-    config = json.dumps(to_dict(discriminator.config), sort_keys=True)
+    config = json.dumps(hashed_dict(discriminator.config), sort_keys=True)
     return hashlib.sha256((config + tensors_sha256(discriminator.state_dict())).encode()).hexdigest()
 
 

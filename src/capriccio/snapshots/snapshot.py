@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from capriccio.config import DiscriminatorConfig, GeneratorConfig, from_dict, to_dict
+from capriccio.config import DiscriminatorConfig, GeneratorConfig, from_dict, hashed_dict, to_dict
 from capriccio.durable import replacing
 from capriccio.errors import ConfigError, SnapshotError
 from capriccio.networks.discriminator import Discriminator
@@ -190,12 +190,10 @@ def model_hash(generator: Generator) -> str:
 def _unusual(config: GeneratorConfig) -> dict[str, Any]:
     """Return the settings that are not the defaults: a setting that is invented later changes no hash.
 
-    A section is told whole where any of it is unusual; ``mapping.labels`` came after hashes had been handed out.
+    A section is told whole where any of it is unusual.
     """
-    told, usual = to_dict(config), to_dict(GeneratorConfig())
-    if told["mapping"]["labels"] == usual["mapping"]["labels"]:
-        del told["mapping"]["labels"], usual["mapping"]["labels"]
-    return {name: value for name, value in told.items() if value != usual[name]}
+    usual = hashed_dict(GeneratorConfig())
+    return {name: value for name, value in hashed_dict(config).items() if value != usual[name]}
 
 
 def _stored(network: nn.Module, prefix: str, dtype: torch.dtype) -> dict[str, Tensor]:
