@@ -41,7 +41,7 @@ def test_a_picture_opens_large_with_its_truncation_strip_and_neighbours(page, se
 def test_noise_and_cutoff_change_the_pictures_and_the_address(page, server):
     page.goto(f"{server.url}/studio#/generate?from=7")
     loaded(page, ".grid img", 1)
-    page.locator("summary", has_text="More").click()
+    page.locator("summary").click()
     page.get_by_label("Noise").select_option("random")
     page.get_by_label("Cutoff").select_option("3")
     addressed(page, "noise=random")

@@ -29,6 +29,9 @@ STATIC = Path(__file__).parent / "static"
 SHOWN_SIDE = 512
 """Small pictures are sent to the wall enlarged to about this side, by a better filter than browsers have."""
 
+SHOWN_FACTOR = 8
+"""Pixels of the wall's picture are shown at most so large; what is larger than the window fits into it."""
+
 router = APIRouter()
 
 
@@ -56,15 +59,16 @@ async def wall(query: Annotated[WallQuery, Query()], studio: StudioPart) -> HTML
         "licence": studio.model.licence,
         "hash": studio.model.model_hash[:12],
     }
-    page, policy = _page()
+    page, policy = _page(height, width)
     body = page.substitute({name: escape(value) for name, value in values.items()})
     return HTMLResponse(body, headers={"Cache-Control": "no-store", "Content-Security-Policy": policy})
 
 
 @cache
-def _page() -> tuple[string.Template, str]:
+def _page(height: int, width: int) -> tuple[string.Template, str]:
     """Return the page with its style and script inside, and the policy that allows just these two."""
     style, script, page = ((STATIC / name).read_text() for name in ("wall.css", "wall.js", "wall.html"))
+    style = style.replace("SHOWN", f"{SHOWN_FACTOR * width / 16:g}").replace("ASPECT", f"{width / height:g}")
     style, script = style.replace("$", "$$"), script.replace("$", "$$")
     page = page.replace("/*style*/", style).replace("/*script*/", script)
     policy = POLICY.replace("script-src 'self'", f"script-src {_hash(script)}")

@@ -24,9 +24,10 @@ export function lookBar(model, changed, extras = [], seldom = []) {
       changed();
     }));
   }
+  parts.push(...extras);
   if (seldom.length) parts.push(h("details", {class: "seldom", open: seldom.some(one => one.value && one.value !== "const")},
-    h("summary", {class: "button"}, "More"), h("div", {class: "bar inner"}, ...seldom)));
-  return {look, bar: h("div", {class: "bar"}, ...parts, ...extras)};
+    h("summary", {class: "button", "aria-label": "More settings"}, "⋯"), h("div", {class: "bar inner"}, ...seldom)));
+  return {look, bar: h("div", {class: "bar"}, ...parts)};
 }
 
 function classes(count, chosen, changed) {

@@ -44,7 +44,7 @@ function go() {
 function askForKey() {
   const key = h("input", {type: "password", id: "key", autocomplete: "current-password", required: true});
   const wrong = h("p", {class: "error", role: "alert"});
-  const form = h("form", {class: "empty"}, h("h1", {}, "A key, please"), h("label", {}, "Key", key),
+  const form = h("form", {class: "empty asks"}, h("h1", {}, "A key, please"), h("label", {}, "Key", key),
     h("button", {class: "main"}, "Enter"), wrong);
   form.addEventListener("submit", event => {
     event.preventDefault();
@@ -62,7 +62,7 @@ function showHelp() {
   dialog.replaceChildren(h("h2", {id: "help-title"}, "Keys"),
     h("dl", {}, ...KEYS.flatMap(([key, what]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, what)])),
     h("p", {}, h("a", {href: "/api/v1/docs"}, "The API")),
-    h("div", {class: "actions"}, h("button", {class: "main", type: "button", onclick: () => dialog.close()}, "Close")));
+    h("div", {class: "actions"}, h("button", {class: "main", type: "button", autofocus: true, onclick: () => dialog.close()}, "Close")));
   dialog.showModal();
 }
 

@@ -54,5 +54,6 @@ export function showTray(place, picture) {
       : [h("p", {class: "quiet"}, "Nothing pinned yet. ◆ on a picture keeps it here, for every table.")]));
   };
   listeners.add(draw);
+  addEventListener("hashchange", () => { said.textContent = ""; });
   draw();
 }
