@@ -122,7 +122,7 @@ def test_a_photograph_is_edited(page, server):
     page.locator("#own").set_input_files(jpeg())
     page.get_by_role("heading", name="beach, projected").wait_for(timeout=PATIENCE)
     page.locator("#d-snow").fill("2")
-    page.wait_for_function("() => document.querySelector('.halves .after').src.includes('set=snow')")
+    page.wait_for_function("() => document.querySelector('.halves .after')?.src.includes('set=snow')")
     loaded(page, ".halves img", 2)
 
 

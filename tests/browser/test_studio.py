@@ -46,10 +46,10 @@ def test_noise_and_cutoff_change_the_pictures_and_the_address(page, server):
     page.get_by_label("Cutoff").select_option("3")
     addressed(page, "noise=random")
     addressed(page, "cutoff=3")
-    page.wait_for_function("() => document.querySelector('.grid img').src.includes('noise=random')")
+    page.wait_for_function("() => document.querySelector('.grid img')?.src.includes('noise=random')")
     loaded(page, ".grid img", 1)
     page.reload()
-    page.wait_for_function("() => document.querySelector('.grid img').src.includes('cutoff=3')")
+    page.wait_for_function("() => document.querySelector('.grid img')?.src.includes('cutoff=3')")
 
 
 def test_the_mixing_table_fills_and_layers_change_it(page, server):
@@ -77,14 +77,14 @@ def test_a_direction_changes_the_picture_and_the_address(page, server):
     page.goto(f"{server.url}/studio#/edit?of=104")
     loaded(page, ".halves img", 2)
     page.locator("#d-snow").fill("3")
-    page.wait_for_function("() => document.querySelector('.halves .after').src.includes('set=snow')")
+    page.wait_for_function("() => document.querySelector('.halves .after')?.src.includes('set=snow')")
     loaded(page, ".halves img", 2)
     addressed(page, "set=snow=3")
     page.reload()
     loaded(page, ".halves img", 2)
     assert page.locator("#d-snow").input_value() == "3"
     page.locator("#d-snow").dblclick()
-    page.wait_for_function("() => !document.querySelector('.halves .after').src.includes('set=')")
+    page.wait_for_function("() => !document.querySelector('.halves .after')?.src.includes('set=')")
 
 
 def test_a_mixture_from_the_tray_is_edited(page, server):
@@ -94,13 +94,13 @@ def test_a_mixture_from_the_tray_is_edited(page, server):
     loaded(page, ".halves img", 2)
     assert "mixed=3" in page.locator(".halves .after").get_attribute("src")
     page.locator("#d-snow").fill("2")
-    page.wait_for_function("() => document.querySelector('.halves .after').src.includes('set=snow')")
+    page.wait_for_function("() => document.querySelector('.halves .after')?.src.includes('set=snow')")
     loaded(page, ".halves .after")
     page.get_by_role("button", name="Pin", exact=True).click()
     page.get_by_role("button", name="Another").click()
     page.get_by_role("button", name="Choose").click()
     page.get_by_role("button", name="Take № 1 with fine of № 3").click()
-    page.wait_for_function("() => document.querySelector('.halves .after').src.includes('mixed=3')")
+    page.wait_for_function("() => document.querySelector('.halves .after')?.src.includes('mixed=3')")
     assert page.locator("#d-snow").input_value() == "2"
 
 
