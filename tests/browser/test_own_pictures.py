@@ -64,8 +64,10 @@ def test_a_photograph_dropped_on_a_source_takes_its_place(page, server):
 def test_the_tray_goes_home_and_comes_back_as_latents(page, server, tmp_path):
     page.goto(f"{server.url}/studio#/mix?rows=1&cols=3&layers=fine")
     loaded(page, ".mixing img", 3)
-    page.get_by_role("button", name="Pin № 1 with fine of № 3").dispatch_event("click")
-    page.get_by_role("button", name="Pin № 1", exact=True).dispatch_event("click")
+    page.get_by_role("button", name="Open № 1 with fine of № 3").click()
+    page.locator("#large").get_by_role("button", name="Pin", exact=True).click()
+    page.locator("#large").get_by_role("button", name="Close").click()
+    page.get_by_label("Pin № 1", exact=True).dispatch_event("click")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save latents").click()
     assert download.value.suggested_filename == "capriccio-tray.safetensors"
