@@ -218,10 +218,14 @@ def test_projected_w_goes_both_ways(cli, tmp_path):
     ws = np.random.default_rng(0).normal(size=(2, 6, 8)).astype(np.float32)
     np.savez(tmp_path / "projected_w.npz", w=ws)
     assert cli("convert", tmp_path / "projected_w.npz", tmp_path / "mine.npz", "--to", "snapshot")[0] == 0
-    assert cli("convert", tmp_path / "mine.npz", tmp_path / "again.npz")[0] == 0
-    with np.load(tmp_path / "again.npz") as found:
-        assert list(found) == ["w"]
-        np.testing.assert_array_equal(found["w"], ws)
+    assert cli("convert", tmp_path / "projected_w.npz", tmp_path / "mine.safetensors")[0] == 0
+    for mine in ("mine.npz", "mine.safetensors"):
+        assert cli("convert", tmp_path / mine, tmp_path / "again.npz")[0] == 0
+        with np.load(tmp_path / "again.npz") as found:
+            assert list(found) == ["w"]
+            np.testing.assert_array_equal(found["w"], ws)
+    code, _, err = cli("convert", written(tmp_path, "bad.npz", b"PK\x03\x04nothing"), tmp_path / "out.npz")
+    assert (code, "not a latents file, or damaged" in err) == (2, True)
 
 
 def refused(cli, path, *words):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,9 @@ def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     source, destination = Path(asked.SRC), Path(asked.DEST)
     to = asked.to or _implied(destination)
-    if source.suffix == ".npz" and zipfile.is_zipfile(source):
+    from capriccio.latent.files import is_latents_file
+
+    if is_latents_file(source):
         return _convert_latents(source, destination, to, as_json=asked.json)
     from capriccio.interop.convert import convert
     from capriccio.loading.model import find_snapshot
@@ -71,7 +72,7 @@ def _parser() -> CommandParser:
         "convert",
         "Turn network files of other programs into snapshots, and snapshots into what other programs read. Nothing in "
         "a file is executed. Reads NVIDIA's pickles (StyleGAN2-ADA, StyleGAN3's stylegan2 configuration, TensorFlow), "
-        "rosinality's checkpoints, and latents (.npz).",
+        "rosinality's checkpoints, state dictionaries under NVIDIA's names, and latents.",
         "SRC DEST [--to snapshot|rosinality|nvidia] [flags]",
         needed=("SRC", "DEST"),
     )

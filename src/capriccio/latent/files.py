@@ -171,6 +171,18 @@ def read_latents(
     return latents
 
 
+def is_latents_file(path: str | Path) -> bool:
+    """Whether a file is one of latents, by what it holds; a damaged archive counts as one, and reading it says more."""
+    path = Path(path)
+    if path.suffix.lower() == ".npz":
+        return path.is_file()
+    try:
+        with safe_open(path, "pt") as file:
+            return "ws" in file.keys()  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError):
+        return False
+
+
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
