@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.lib import format as npy_format
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as safetensors_arrays
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
