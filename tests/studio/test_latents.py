@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -136,6 +137,26 @@ def test_a_photograph_becomes_a_latent_whose_name_says_projected(serve):
     file = client.get(f"/api/v1/jobs/{told['id']}/file").content
     assert read_latents(file, "x").provenance.kind == "projection"
     assert [one["name"] for one in bring(serve(client.app.state.studio.model), file)] == ["beach day, projected"]
+
+
+def test_pictures_pass_while_a_projector_is_built(serve, monkeypatch):
+    import capriccio.studio.inverters as inverters
+
+    asked, built, whole = threading.Event(), threading.Event(), inverters.Projector
+
+    def slow(*args, **kwargs):
+        asked.set()
+        assert built.wait(30)
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(inverters, "Projector", slow)
+    client = serve(with_discriminator(tiny_model()), pool=0)
+    job = client.post("/api/v1/projections", content=photograph()).json()["id"]
+    assert asked.wait(10)
+    assert client.get("/picture?seed=1234").status_code == 200
+    assert client.get(f"/api/v1/jobs/{job}").json()["state"] == "running"
+    built.set()
+    assert finished(client, job)["state"] == "done"
 
 
 def test_a_projected_latent_says_so_whatever_its_file_calls_it(serve, model):
