@@ -420,6 +420,8 @@ def test_a_slim_snapshot_cannot_be_continued(archive, tmp_path):
         train(run_config(archive), tmp_path / "run", continue_from=str(slim), echo=lambda line: None)
     with pytest.raises(SnapshotError, match="does not exist"):
         train(run_config(archive), tmp_path / "other", init_from="nowhere.safetensors", echo=lambda line: None)
+    assert not (tmp_path / "run").exists()  # nothing was changed: the corrected command may name the same folder
+    assert not (tmp_path / "other").exists()
 
 
 def test_augmentation_is_decided_at_the_start_of_a_run_by_the_number_of_pictures(archive, tmp_path, monkeypatch):

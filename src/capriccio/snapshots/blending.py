@@ -112,10 +112,11 @@ def blend(a: Snapshot, b: Snapshot, shares: Shares) -> Snapshot:
 def _structure(config: GeneratorConfig) -> dict[str, Any]:
     """Return the settings that say what weights mean; not those of training, of number formats, or of their limits."""
     values = to_dict(config)
+    mapping = {f"mapping.{name}": value for name, value in values.pop("mapping").items() if name != "w_avg_beta"}
     for name in ("channel_base", "channel_max", "num_fp16_res", "conv_clamp"):
         del values[name]
-    del values["mapping"]["w_avg_beta"]
-    return values | {"feature maps": [config.channels_at(level) for level in config.shape.levels]}
+    maps = [config.channels_at(level) for level in config.shape.levels]
+    return {**values, **mapping, "shape": str(config.shape), "feature maps": maps}
 
 
 def _weights(block: nn.Module) -> list[Tensor]:

@@ -28,7 +28,10 @@ from capriccio.errors import (
     StorageError,
     WorkerError,
 )
+from capriccio.interop.foreign import read_network
 from capriccio.loading.model import find_snapshot
+from capriccio.networks.discriminator import Discriminator
+from capriccio.networks.generator import Generator
 from capriccio.networks.layers import largest_divisor
 from capriccio.presets import for_transfer, with_fp16_clamp, with_shape
 from capriccio.runtime import (
@@ -52,7 +55,7 @@ from capriccio.training.snapshot_metrics import SnapshotMetrics
 from capriccio.training.state import TrainingState, new_state
 from capriccio.training.take_snapshot import take_snapshot
 from capriccio.training.tick import Tick
-from capriccio.training.transfer import continue_from_snapshot, init_from_snapshot
+from capriccio.training.transfer import continue_from_snapshot, continued_snapshot, init_from_snapshot
 
 BAD_STEPS_IN_A_ROW = 16
 """Steps skipped for non-finite losses, one after another, after which the run counts as diverged."""
@@ -117,6 +120,8 @@ def train(
             begun = folder.begun_with() if resume else None
             augment = settled(config.augment, number_of_pictures(data.train)) if begun is None else begun.augment
             config = replace(config, augment=augment)
+        if not (resume and any(folder.checkpoints.glob("*"))):
+            origin.check(config)  # before the folder is made, so that a mistyped file changes nothing
         if processes.is_main:
             folder.open(config, resume=resume)
             stack.enter_context(folder.claimed())
@@ -138,6 +143,21 @@ class _Origin:
 
     init_from: str | None
     continue_from: str | None
+
+    def check(self, config: RunConfig) -> None:
+        """Read them, to raise now what :meth:`begin` would raise later."""
+        if self.continue_from is not None:
+            with torch.device("meta"):
+                networks = Generator(config.generator), Discriminator(config.discriminator)
+            continued_snapshot(find_snapshot(self.continue_from), *networks)
+        elif self.init_from is not None:
+            read_network(find_snapshot(self.init_from))
+
+    def begin(self, state: TrainingState) -> list[str]:
+        """Let ``state`` start from them; return lines for the log."""
+        if self.continue_from is not None:
+            return continue_from_snapshot(find_snapshot(self.continue_from), state)
+        return [] if self.init_from is None else init_from_snapshot(find_snapshot(self.init_from), state)
 
 
 @dataclass
@@ -228,11 +248,9 @@ class _Run:
 
     def _begin(self) -> None:
         """Start at the beginning: from other networks if there are any, else as built."""
-        if self.origin.continue_from is not None:
-            self._say_all(continue_from_snapshot(find_snapshot(self.origin.continue_from), self.state))
+        self._say_all(self.origin.begin(self.state))
+        if self.state.nimg:
             self.feed = self._fresh_feed(from_nimg=self.state.nimg)
-        elif self.origin.init_from is not None:
-            self._say_all(init_from_snapshot(find_snapshot(self.origin.init_from), self.state))
         self.clock.tick_start_nimg = self.clock.snapshot_nimg = self.state.nimg
 
     def _recall(self) -> bool:

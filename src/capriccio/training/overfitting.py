@@ -66,6 +66,8 @@ def measure_overfitting(
         for collected, (images, c) in zip(scores, sets, strict=True):
             collected.append(state.discriminator(augment(images, planned), c).flatten())
     fakes, seen, unseen = (torch.cat(parts).double() for parts in scores)
+    if len(seen) < 2:  # one picture has no spread to be compared with
+        return Overfitting(heldout=unseen, r_v=float("nan"))
     gap = seen.mean() - fakes.mean()
     # A quotient of two differences: where the lower one drowns in noise, the number would mean nothing.
     noise = ((seen.var() + fakes.var()) / len(seen)).sqrt()

@@ -24,24 +24,10 @@ def continue_from_snapshot(path: Path, state: TrainingState) -> list[str]:
     its place) and the position in the data order (a new one begins).
 
     Returns: lines for the log.
-    Raises: RunError if the snapshot has no discriminator, its networks are shaped otherwise, or another program wrote
-        it: then it does not say how far its training got.
+    Raises: what :func:`continued_snapshot` raises.
     """
-    if is_foreign(path):
-        raise RunError(
-            f"'{path}' is a network of another program and does not say where its training stands, so it cannot be "
-            "gone on with; start a run from it with --init-from."
-        )
-    snapshot = load_snapshot(path)
-    if snapshot.discriminator is None:
-        raise RunError(f"'{path}' has no discriminator, so training cannot go on from it; use --init-from.")
-    for mine, theirs in ((state.generator, snapshot.generator), (state.discriminator, snapshot.discriminator)):
-        differing = sorted(n for n, t in _tensors(mine).items() if _shape_in(theirs, n) != t.shape)
-        if differing or len(_tensors(mine)) != len(_tensors(theirs)):
-            raise RunError(
-                f"'{path}' holds a network of another shape (such as {', '.join(differing[:3])}); give the settings it "
-                "was trained with, or take over what fits with --init-from."
-            )
+    snapshot = continued_snapshot(path, state.generator, state.discriminator)
+    assert snapshot.discriminator is not None
     state.generator.load_state_dict(snapshot.generator.state_dict())
     state.generator_ema.load_state_dict(snapshot.generator.state_dict())
     state.discriminator.load_state_dict(snapshot.discriminator.state_dict())
@@ -52,6 +38,30 @@ def continue_from_snapshot(path: Path, state: TrainingState) -> list[str]:
         f"Continued from {path.name} at {state.nimg / 1000:.1f} kimg; "
         "learning rates ramp up while Adam's moments gather anew."
     ]
+
+
+def continued_snapshot(path: Path, generator: Generator, discriminator: Discriminator) -> Snapshot:
+    """Return the snapshot that a run with these networks can go on from; they may be without memory.
+
+    Raises: RunError if the snapshot has no discriminator, its networks are shaped otherwise, or another program wrote
+        it: then it does not say how far its training got. SnapshotError if it cannot be read.
+    """
+    if is_foreign(path):
+        raise RunError(
+            f"'{path}' is a network of another program and does not say where its training stands, so it cannot be "
+            "gone on with; start a run from it with --init-from."
+        )
+    snapshot = load_snapshot(path)
+    if snapshot.discriminator is None:
+        raise RunError(f"'{path}' has no discriminator, so training cannot go on from it; use --init-from.")
+    for mine, theirs in ((generator, snapshot.generator), (discriminator, snapshot.discriminator)):
+        differing = sorted(n for n, t in _tensors(mine).items() if _shape_in(theirs, n) != t.shape)
+        if differing or len(_tensors(mine)) != len(_tensors(theirs)):
+            raise RunError(
+                f"'{path}' holds a network of another shape (such as {', '.join(differing[:3])}); give the settings it "
+                "was trained with, or take over what fits with --init-from."
+            )
+    return snapshot
 
 
 def init_from_snapshot(path: Path, state: TrainingState) -> list[str]:
