@@ -569,7 +569,8 @@ class SavingConfig:
     disk_budget_gb: float | None = None
     """Oldest snapshots are removed when the run folder grows beyond this; null = no limit."""
     travelling: bool = False
-    """With every snapshot write travelling.safetensors anew: half precision, for --continue-from on another machine."""
+    """With every snapshot, and when the run is stopped, write travelling.safetensors anew: half precision, for
+    --continue-from on another machine."""
 
     def __post_init__(self) -> None:
         intervals = (
@@ -615,7 +616,7 @@ FirForm = Literal["depthwise", "shifted", "triton"]
 UpForm = Literal["transposed", "phases", "folded"]
 EpilogueForm = Literal["matrix", "pointwise"]
 Layout = Literal["channels_last", "contiguous"]
-CudaGraphs = Literal["none", "compiler", "manual"]
+CudaGraphs = Literal["none", "manual"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -674,7 +675,7 @@ class RunConfig:
     compile: bool = False
     """Compile the four phases with torch.compile."""
     cuda_graphs: CudaGraphs = "none"
-    """Replay the work of a phase on a GPU as one graph: by the compiler (with compile), or recorded by ourselves."""
+    """Record the work of a phase on a GPU once and replay it as one graph."""
     forms: FormsConfig = field(default_factory=FormsConfig)
     """In which of several equal forms the networks compute."""
 
@@ -691,7 +692,6 @@ class RunConfig:
             ),
             (self.generator.shape == self.discriminator.shape, "generator.shape and discriminator.shape must agree"),
             (self.generator.c_dim == self.discriminator.c_dim, "generator.c_dim and discriminator.c_dim must agree"),
-            (self.cuda_graphs != "compiler" or self.compile, "cuda_graphs: compiler needs compile: true"),
         )
 
 

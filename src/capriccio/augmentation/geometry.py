@@ -169,7 +169,11 @@ def _enlargement(size: int, room: tuple[int, int], margins: tuple[int, int], *, 
     steps = Reflection(reflected, (inside, inside.repeat_interleave(2)) if blanked else None)
     if size > LARGEST_MATRIX:
         return steps
-    return _enlarge(torch.eye(size)[None, None], steps, make_filter(SYM6), 3)[0, 0].T.contiguous()
+    # The matrix of continuing has a single 1 in each row: its product is a sum of columns, far less than a product.
+    columns = _doubling(3 * size - 2)[: 2 * len(positions), : len(positions)]  # a band: cut to size it stays right
+    columns = columns * inside if blanked else columns
+    matrix = columns.new_zeros(len(columns), size).index_add_(1, reflected, columns)
+    return matrix * inside.repeat_interleave(2)[:, None] if blanked else matrix
 
 
 def _enlarge(images: Tensor, plan: Enlargement, taps: Tensor, dim: int) -> Tensor:
@@ -192,6 +196,13 @@ def _reduce(images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int) -> Te
     sides = (-1, -1)  # of the 5 zeros usual on each side, and the 2P = 6 samples too many, remains this
     padding = (*sides, 0, 0) if dim == 3 else (0, 0, *sides)
     return upfirdn2d(images, _lying_along(taps, dim), down=_factor(dim), padding=padding, flip_filter=True)
+
+
+@cache
+def _doubling(size: int) -> Tensor:
+    """Return the enlargement of an axis of ``size`` pixels, already continued, as a matrix [2·size, size]."""
+    steps = Reflection(torch.arange(size), None)
+    return _enlarge(torch.eye(size)[None, None], steps, make_filter(SYM6), 3)[0, 0].T.contiguous()
 
 
 @cache

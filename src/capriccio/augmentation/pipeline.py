@@ -101,5 +101,11 @@ def augment(images: Tensor, planned: Augmentation | None) -> Tensor:
 def _to(planned: Augmentation, device: torch.device) -> Augmentation:
     if device.type == "cpu":
         return planned
-    moved: Augmentation = tree_map_only(Tensor, lambda tensor: tensor.to(device, non_blocking=True), planned)
+
+    def move(tensor: Tensor) -> Tensor:
+        # Only from pinned memory is a copy queued without waiting for what the device is doing.
+        tensor = tensor.pin_memory() if device.type == "cuda" else tensor
+        return tensor.to(device, non_blocking=True)
+
+    moved: Augmentation = tree_map_only(Tensor, move, planned)
     return moved

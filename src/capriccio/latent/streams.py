@@ -7,7 +7,7 @@ import hashlib
 import torch
 
 
-def stream(seed: int, *words: int | str) -> torch.Generator:
-    """Return a generator on the CPU whose numbers depend on ``seed`` and ``words`` only."""
+def stream(seed: int, *words: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator on ``device`` whose numbers depend on ``seed``, ``words`` and the kind of device only."""
     digest = hashlib.blake2b(repr((seed, *words)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)

@@ -65,7 +65,7 @@ class SeededDraws:
     augment_p: float
     """Probability of every augmentation now, before its multiplier."""
     fixed_shape: bool
-    """Whether sizes of tensors must not depend on what was drawn, for compiled phases."""
+    """Whether sizes of tensors must not depend on what was drawn, for compiled and for recorded phases."""
     nimg: int
     rank: int
     num_processes: int
@@ -92,7 +92,7 @@ class SeededDraws:
             salt=state.salt,
             augment=config.augment,
             augment_p=state.augmentation.p,
-            fixed_shape=config.compile,
+            fixed_shape=config.compile or config.cuda_graphs != "none",
             nimg=state.nimg,
             rank=rank,
             num_processes=num_processes,
@@ -104,13 +104,14 @@ class SeededDraws:
         config = self.config
         count *= self.num_processes
         rng = stream(self.seed, self.salt, self.nimg, occasion, round_index)
-        z = torch.randn(count, config.z_dim, generator=rng)
-        z_mix = torch.randn(count, config.z_dim, generator=rng)
+        many = self._source_of_many(rng, occasion, round_index)
+        z = torch.randn(count, config.z_dim, generator=many, device=many.device)
+        z_mix = torch.randn(count, config.z_dim, generator=many, device=many.device)
         mixed = float(torch.rand((), generator=rng)) < self.mixing_prob
         cutoff = int(torch.randint(1, config.num_ws, (), generator=rng))
         rows = torch.arange(config.num_ws) >= (cutoff if mixed else config.num_ws)
         c = self.labels.random_labels(count, rng)
-        noise = [torch.randn(count, 1, *size, generator=rng) for size in self.noise_shapes]
+        noise = [torch.randn(count, 1, *size, generator=many, device=many.device) for size in self.noise_shapes]
         return Latents(
             z=self._mine(z),
             z_mix=self._mine(z_mix),
@@ -122,9 +123,9 @@ class SeededDraws:
     def pl_noise(self, round_index: int, count: int) -> Tensor:
         """Return noise images of one round: see :class:`Draws`."""
         shape = self.config.shape
-        rng = stream(self.seed, self.salt, self.nimg, "pl_noise", round_index)
+        rng = stream(self.seed, self.salt, self.nimg, "pl_noise", round_index, device=self._place_of_many)
         size = (count * self.num_processes, shape.channels, shape.height, shape.width)
-        return self._mine(torch.randn(size, generator=rng))
+        return self._mine(torch.randn(size, generator=rng, device=rng.device))
 
     def augmentation(self, occasion: Occasion, kind: PictureKind, round_index: int, count: int) -> Augmentation | None:
         """Return augmentations of one round: see :class:`Draws`."""
@@ -136,6 +137,18 @@ class SeededDraws:
         parameters = draw(transformations(self.augment), self.augment_p, count * self.num_processes, size, rng)
         rows = slice(self.rank, None, self.num_processes)
         return plan(parameters, size, rows=rows, device=self.device, fixed_shape=self.fixed_shape)
+
+    @property
+    def _place_of_many(self) -> torch.device:
+        """Where the millions of normal numbers are drawn: a GPU draws its own, in no time; they would take a processor
+        as long as the rest of the iteration takes the GPU."""
+        return self.device if self.device.type == "cuda" else torch.device("cpu")
+
+    def _source_of_many(self, rng: torch.Generator, occasion: Occasion, round_index: int) -> torch.Generator:
+        place = self._place_of_many
+        if place.type == "cpu":
+            return rng
+        return stream(self.seed, self.salt, self.nimg, occasion, round_index, "many", device=place)
 
     def _mine(self, whole: Tensor) -> Tensor:
         return whole[self.rank :: self.num_processes].to(self.device, non_blocking=True)

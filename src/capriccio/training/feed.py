@@ -122,8 +122,8 @@ class Feed:
             stream = dataset.stream(seed=seed, rank=processes.rank, world_size=processes.world_size, say=say)
             self._source: _Source = _Streamed(stream, processes, device)
         else:
-            resident = config.data.cache == "device"
-            self._source = _Shuffled(dataset, seed, processes, device if resident else None)
+            home = device if _is_resident(config, dataset, device) else None
+            self._source = _Shuffled(dataset, seed, processes, home)
         self.last_wait = 0.0
         """Seconds that the last batch took to read."""
 
@@ -133,7 +133,9 @@ class Feed:
         pixels, labels = self._source.next(self._batch)
         self.last_wait = time.perf_counter() - started
         images = dequantize(pixels.to(self._device, non_blocking=True))
-        return Batch(images, labels.to(self._device) if labels is not None and self._dataset.c_dim else None)
+        if labels is None or not self._dataset.c_dim:
+            return Batch(images, None)
+        return Batch(images, labels.to(self._device, non_blocking=True))
 
     def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
         """Return the labels of ``count`` uniformly random pictures [count, c_dim]; None when unconditional."""
@@ -153,6 +155,20 @@ class Feed:
     def epochs(self, nimg: int) -> float:
         """Return how often every picture was shown after ``nimg`` images; of a stream, counted in shards."""
         return self._source.epochs(nimg)
+
+
+RESIDENT_SHARE = 0.2
+"""Of the free memory of a GPU: pictures that need no more than this are kept there."""
+
+
+def _is_resident(config: RunConfig, dataset: ImageDataset, device: torch.device) -> bool:
+    """Return whether all pictures are to be kept on the device: as asked, or on a GPU with room for them."""
+    if config.data.cache != "auto" or device.type != "cuda":
+        return config.data.cache == "device"
+    shape = dataset.shape
+    needed = dataset.num_pictures * shape.channels * shape.height * shape.width
+    free, _ = torch.cuda.mem_get_info(device)
+    return needed <= RESIDENT_SHARE * free
 
 
 class _Shuffled:
@@ -187,7 +203,7 @@ class _Shuffled:
     def _images(self, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:
         if self._resident is None:
             return torch.from_numpy(self._dataset.images(indices))
-        rows = torch.from_numpy(indices).to(self._resident.device)
+        rows = torch.from_numpy(indices).to(self._resident.device, non_blocking=True)
         count = len(self._resident)
         images = self._resident[rows % count]
         return torch.where((rows >= count)[:, None, None, None], images.flip(3), images)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from capriccio.augmentation.pipeline import Augmentation
 from capriccio.config import RunConfig
 from capriccio.errors import JobError
 from capriccio.networks.layers import largest_divisor
@@ -18,7 +19,8 @@ from capriccio.training import losses
 from capriccio.training.draws import Draws, PhaseName
 from capriccio.training.ema import ema_beta, update_ema
 from capriccio.training.optimizer import parameters_of, sanitize
-from capriccio.training.report import Statistics
+from capriccio.training.recording import Runner, run_directly
+from capriccio.training.report import Statistics, sums
 from capriccio.training.state import TrainingState
 
 WARM_START_NIMG = 4000
@@ -58,8 +60,21 @@ class Round:
     """What its loss is multiplied by: the lazy interval, and 1/rounds when gradients are averaged over rounds."""
 
 
-RoundFunction = Callable[[Round], None]
-"""Adds the gradients of one round to those of its network."""
+RoundFunction = Callable[[Round, Sequence[Tensor]], None]
+"""Adds the gradients of one round to those of the parameters given."""
+
+
+class Found(NamedTuple):
+    """What the work of one round leaves besides gradients."""
+
+    is_finite: Tensor
+    """Whether the loss was, scalar."""
+    sums: dict[str, Tensor]
+    """Of the statistics, by name: see :func:`~capriccio.training.report.sums`."""
+    signs: Tensor | None
+    """Signs of the discriminator's outputs at real pictures, where it saw any."""
+    w_mean: Tensor | None
+    """Batch mean of w, where the generator was evaluated."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,8 @@ class Trainer:
     statistics: Statistics
     after_phase: Callable[[PhaseName, Sequence[Tensor]], None] | None = None
     """Called with the accumulated gradients before each optimiser step; for tests and profiling."""
+    runner: Runner = run_directly
+    """Runs the work of the phases: as it is, or recorded."""
 
     def run(self, state: TrainingState, batch: Batch, draws: Draws, *, round_size: int) -> int:
         """Advance ``state`` by one batch.
@@ -133,62 +150,87 @@ class Trainer:
 
     # ---- the rounds of each phase
 
-    def _generator_main(self, state: TrainingState, draws: Draws, this: Round) -> None:
-        output = self.phases.generator_main(
-            state.generator,
-            state.discriminator,
+    def _generator_main(self, state: TrainingState, draws: Draws, this: Round, parameters: Sequence[Tensor]) -> None:
+        def work(latents: losses.Latents, augmentation: Augmentation | None) -> Found:
+            output = self.phases.generator_main(state.generator, state.discriminator, latents, augmentation)
+            return _differentiated(output, this)
+
+        inputs = (
             draws.latents("Gmain", this.index, this.size),
             draws.augmentation("Gmain", "fakes", this.index, this.size),
         )
-        self._backward(output, this)
-        self._track(state, output.w_mean, is_discriminator_pass=False)
+        found = self._run("Gmain", state, this, work, inputs, parameters)
+        self._track(state, found.w_mean, is_discriminator_pass=False)
 
-    def _path_length(self, state: TrainingState, draws: Draws, this: Round) -> None:
+    def _path_length(self, state: TrainingState, draws: Draws, this: Round, parameters: Sequence[Tensor]) -> None:
         loss = self.config.loss
         count = max(this.size // loss.pl_batch_shrink, 1)
-        lengths, w_mean = self.phases.path_lengths(
-            state.generator, draws.latents("Greg", this.index, count), draws.pl_noise(this.index, count)
-        )
-        step = losses.path_length_cotangent(
-            lengths,
-            state.pl_mean,
-            total=self.processes.sum(lengths.detach().sum()),
-            count=count * self.processes.world_size,
-            weight=loss.pl_weight,
-            decay=loss.pl_decay,
-        )
-        # Gradients are averaged over processes later; the cotangent is already that of the global mean.
-        torch.autograd.backward(lengths, step.cotangent * (this.weight * self.processes.world_size))
-        finite = step.pl_mean.isfinite()
-        self.statistics.note_loss_is_finite(finite)
-        state.pl_mean.copy_(torch.where(finite, step.pl_mean, state.pl_mean))
-        self.statistics.add("Loss/pl_penalty", step.penalties)
-        self.statistics.add("Loss/G/reg", step.penalties * loss.pl_weight)
-        self._track(state, w_mean, is_discriminator_pass=False)
 
-    def _discriminator_main(self, state: TrainingState, batch: Batch, draws: Draws, this: Round) -> None:
-        reals, labels = batch.part(this)
-        output = self.phases.discriminator_main(
-            state.generator,
-            state.discriminator,
+        def work(latents: losses.Latents, noise: Tensor) -> Found:
+            lengths, w_mean = self.phases.path_lengths(state.generator, latents, noise)
+            step = losses.path_length_cotangent(
+                lengths,
+                state.pl_mean,
+                total=self.processes.sum(lengths.detach().sum()),
+                count=count * self.processes.world_size,
+                weight=loss.pl_weight,
+                decay=loss.pl_decay,
+            )
+            # Gradients are averaged over processes later; the cotangent is already that of the global mean.
+            torch.autograd.backward(lengths, step.cotangent * (this.weight * self.processes.world_size))
+            finite = step.pl_mean.isfinite()
+            state.pl_mean.copy_(torch.where(finite, step.pl_mean, state.pl_mean))
+            told = {"Loss/pl_penalty": step.penalties, "Loss/G/reg": step.penalties * loss.pl_weight}
+            return Found(finite, {name: sums(values) for name, values in told.items()}, None, w_mean)
+
+        inputs = (draws.latents("Greg", this.index, count), draws.pl_noise(this.index, count))
+        found = self._run("Greg", state, this, work, inputs, parameters)
+        self._track(state, found.w_mean, is_discriminator_pass=False)
+
+    def _discriminator_main(
+        self, state: TrainingState, batch: Batch, draws: Draws, this: Round, parameters: Sequence[Tensor]
+    ) -> None:
+        def work(*inputs: Any) -> Found:
+            output = self.phases.discriminator_main(state.generator, state.discriminator, *inputs)
+            return _differentiated(output, this)
+
+        inputs = (
             draws.latents("Dmain", this.index, this.size),
-            reals,
-            labels,
+            *batch.part(this),
             draws.augmentation("Dmain", "fakes", this.index, this.size),
             draws.augmentation("Dmain", "reals", this.index, this.size),
         )
-        self._backward(output, this)
-        state.augmentation.note(output.statistics["Loss/signs/real"])
-        self._track(state, output.w_mean, is_discriminator_pass=True)
+        found = self._run("Dmain", state, this, work, inputs, parameters)
+        self._track(state, found.w_mean, is_discriminator_pass=True)
 
-    def _r1(self, state: TrainingState, batch: Batch, draws: Draws, this: Round) -> None:
-        reals, labels = batch.part(this)
-        augmentation = draws.augmentation("Dreg", "reals", this.index, this.size)
-        output = self.phases.r1_penalty(
-            state.discriminator, reals, labels, augmentation, gamma=self.config.loss.r1_gamma
-        )
-        self._backward(output, this)
-        state.augmentation.note(output.statistics["Loss/signs/real"])
+    def _r1(
+        self, state: TrainingState, batch: Batch, draws: Draws, this: Round, parameters: Sequence[Tensor]
+    ) -> None:
+        def work(*inputs: Any) -> Found:
+            output = self.phases.r1_penalty(state.discriminator, *inputs, gamma=self.config.loss.r1_gamma)
+            return _differentiated(output, this)
+
+        inputs = (*batch.part(this), draws.augmentation("Dreg", "reals", this.index, this.size))
+        self._run("Dreg", state, this, work, inputs, parameters)
+
+    def _run(
+        self,
+        name: PhaseName,
+        state: TrainingState,
+        this: Round,
+        work: Callable[..., Found],
+        inputs: tuple[Any, ...],
+        parameters: Sequence[Tensor],
+    ) -> Found:
+        # The precision and the networks themselves are part of what is recorded.
+        key = (name, this.size, this.weight, state.generator.synthesis.low_precision, id(state.generator))
+        found: Found = self.runner(key, work, inputs, parameters)
+        self.statistics.note_loss_is_finite(found.is_finite)
+        for told, values in found.sums.items():
+            self.statistics.add_sums(told, values)
+        if found.signs is not None:
+            state.augmentation.note(found.signs)
+        return found
 
     # ---- what all phases share
 
@@ -250,7 +292,7 @@ class Trainer:
                 num_rounds = total // size
                 for index in range(num_rounds):
                     for function in functions:
-                        function(Round(index, size, gain * self._round_weight(num_rounds)))
+                        function(Round(index, size, gain * self._round_weight(num_rounds)), parameters)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -269,12 +311,6 @@ class Trainer:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
-    def _backward(self, output: losses.PhaseOutput, this: Round) -> None:
-        self.statistics.note_loss_is_finite(output.loss.detach().isfinite())
-        torch.autograd.backward(output.loss * this.weight)
-        for name, values in output.statistics.items():
-            self.statistics.add(name, values)
-
     def _round_weight(self, num_rounds: int) -> float:
         return 1 / num_rounds if self.config.optimizer.accumulation == "mean" else 1.0
 
@@ -283,6 +319,12 @@ class Trainer:
             return
         self.processes.average([w_mean])
         state.generator.mapping.track(torch.where(w_mean.isfinite(), w_mean, state.generator.w_avg))
+
+
+def _differentiated(output: losses.PhaseOutput, this: Round) -> Found:
+    torch.autograd.backward(output.loss * this.weight)
+    told = {name: sums(values) for name, values in output.statistics.items()}
+    return Found(output.loss.detach().isfinite(), told, output.statistics.get("Loss/signs/real"), output.w_mean)
 
 
 def _set_learning_rates(state: TrainingState, config: RunConfig) -> None:

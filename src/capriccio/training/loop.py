@@ -48,6 +48,7 @@ from capriccio.training.feed import Feed, open_data
 from capriccio.training.greeting import greeting, number_of_pictures
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.overfitting import Overfitting, measure_overfitting
+from capriccio.training.recording import Recorder, run_directly
 from capriccio.training.report import RunLog, Statistics, memory_use
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.samples import SampleSheet, save_reals
@@ -208,7 +209,9 @@ class _Run:
         self.statistics = Statistics(device)
         self.clock = _Clock()
         self.doctor: LiveDoctor | None = None
-        self.trainer = Trainer(config, processes, compiled_phases() if config.compile else Phases(), self.statistics)
+        phases = compiled_phases() if config.compile else Phases()
+        runner = Recorder() if config.cuda_graphs == "manual" else run_directly
+        self.trainer = Trainer(config, processes, phases, self.statistics, runner=runner)
         self.sheet = SampleSheet(config.generator, data.train, device)
         self.metrics = SnapshotMetrics(config, folder.path, processes, device) if config.evaluation.metrics else None
 
@@ -424,6 +427,9 @@ class _Run:
         if snapshot_due or checkpoint_due or signal_number:
             saved = self._save_checkpoint()
         if signal_number:
+            if self.config.saving.travelling and self.processes.is_main and not snapshot_due:
+                with suppress(StorageError):  # a convenience: the checkpoint has everything, and more
+                    take_snapshot(self.folder.travelling, self.config, self.state, self.data.train.card, "float16")
             told = "everything is saved" if saved else "only older checkpoints are saved, this one was not possible"
             raise Interrupted(
                 signal_number,
@@ -440,6 +446,8 @@ class _Run:
         snapshot = done or images >= saving.snapshot_kimg * 1000 or now - clock.snapshot_time >= 60 * minutes
         checkpoint = now - clock.checkpoint_time >= 60 * saving.checkpoint_minutes
         mine = (snapshot, checkpoint, self.signals[0] if self.signals else 0)
+        if self.processes.world_size == 1:  # and the device need not be waited for
+            return mine
         # Clocks differ and a signal may reach one process only; the main one decides, unless another was told to stop.
         signal_number = int(self.processes.sum(torch.tensor(mine[2], device=self.device)))
         decided = self.processes.share(mine)

@@ -38,11 +38,25 @@ def parameters_of(optimizer: torch.optim.Adam) -> list[Tensor]:
 @torch.no_grad()
 def sanitize(gradients: Sequence[Tensor]) -> Tensor:
     """Replace NaN by 0 and ±inf by ±1e5 in place; return how many values were replaced, as a scalar on the device."""
-    count = torch.zeros((), dtype=torch.float32, device=gradients[0].device)
-    if count.device.type == "cpu" and bool(torch.stack(torch._foreach_norm(list(gradients))).isfinite().all()):
-        # All finite, as nearly always: known after one pass instead of seven. A GPU would have to be waited for.
+    if gradients[0].device.type == "cpu":
+        if bool(torch.stack(torch._foreach_norm(list(gradients))).isfinite().all()):
+            # All finite, as nearly always: known after one pass instead of seven. A GPU would have to be waited for.
+            return torch.zeros((), dtype=torch.float32)
+        count = torch.zeros((), dtype=torch.float32)
+        for gradient in gradients:
+            count += (~gradient.isfinite()).sum()
+            torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
         return count
-    for gradient in gradients:
-        count += (~gradient.isfinite()).sum()
-        torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)
+    # On a GPU a hundred small tensors cost a hundred launches of every operation: put together, a handful.
+    rows = [_in_memory_order(gradient) for gradient in gradients]
+    flat = torch.cat([row.reshape(-1) for row in rows])
+    count = (~flat.isfinite()).sum().float()
+    torch.nan_to_num(flat, nan=0.0, posinf=1e5, neginf=-1e5, out=flat)
+    parts = torch.split(flat, [row.numel() for row in rows])
+    torch._foreach_copy_(rows, [part.view(row.shape) for part, row in zip(parts, rows, strict=True)])
     return count
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    """Return ``tensor`` with its dimensions permuted so that flattening it copies nothing, if it is dense."""
+    return tensor.permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True))

@@ -18,6 +18,12 @@ from torch import Tensor
 from capriccio.runtime import Processes
 
 
+def sums(values: Tensor) -> Tensor:
+    """Return count, sum and sum of squares of the elements of ``values``, [3], float64 where the device has it."""
+    v = values.detach().to(torch.float32 if values.device.type == "mps" else torch.float64).reshape(-1)
+    return torch.stack([torch.ones_like(v).sum(), v.sum(), v.square().sum()])
+
+
 class Statistics:
     """Means and deviations by name, gathered since the last tick without waiting for the device.
 
@@ -26,7 +32,6 @@ class Statistics:
 
     def __init__(self, device: torch.device, *, timed: bool = True) -> None:
         self._device = device
-        self._dtype = torch.float32 if device.type == "mps" else torch.float64
         self._timed = timed and device.type == "cpu"
         self._moments: dict[str, Tensor] = {}
         self._seconds: dict[str, list[float]] = {}
@@ -39,9 +44,12 @@ class Statistics:
 
     def add(self, name: str, values: Tensor) -> None:
         """Count every element of ``values`` under ``name``."""
-        v = values.detach().to(self._dtype).reshape(-1)
-        moments = torch.stack([torch.ones_like(v).sum(), v.sum(), v.square().sum()])
-        self._moments[name] = self._moments[name] + moments if name in self._moments else moments
+        self.add_sums(name, sums(values))
+
+    def add_sums(self, name: str, values: Tensor) -> None:
+        """Count values under ``name`` of which only the :func:`sums` are known."""
+        # Cloned, because the work of a phase may be replayed onto the same memory.
+        self._moments[name] = self._moments[name] + values if name in self._moments else values.clone()
 
     # ---- phases
 

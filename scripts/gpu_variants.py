@@ -1,0 +1,377 @@
+"""Check and time every way the networks can be computed on a GPU, in one run; one table and one JSON file.
+
+GPU minutes are scarce, so this measures as much as a time limit allows, most interesting first, and a variant that
+fails costs its own line only:
+
+    python scripts/gpu_variants.py --resolution 128 --limit 150 --out variants.json
+
+A variant is a list of words: `eager`, `graphs` (work recorded as CUDA graphs), `compile`; the forms of the operations
+`fir=`, `up=`, `epilogue=`, `layout=`; `fp16`, `fp32`; `nobench` (the library takes its first guess at an algorithm).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from capriccio.bench.flops import generator_flops, training_flops
+from capriccio.bench.peak import ConvolutionPeak, synchronize
+from capriccio.config import AugmentConfig, FormsConfig, ImageShape, RunConfig
+from capriccio.ops.fir_kernel import plain_resample, resample_by_kernel
+from capriccio.presets import preset, with_fp16_clamp
+from capriccio.runtime import Processes, choose_device
+from capriccio.training.draws import SeededDraws
+from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
+from capriccio.training.recording import Recorder, run_directly
+from capriccio.training.report import Statistics
+from capriccio.training.state import new_state
+
+VARIANTS = (
+    "graphs fir=triton up=phases epilogue=pointwise",
+    "graphs fir=triton up=transposed epilogue=pointwise",
+    "graphs fir=depthwise up=transposed epilogue=pointwise",
+    "graphs fir=triton up=folded epilogue=pointwise",
+    "graphs fir=triton up=phases epilogue=matrix",
+    "eager fir=triton up=phases epilogue=pointwise",
+    "eager fir=depthwise up=transposed epilogue=matrix",
+    "graphs fp16 fir=triton up=phases epilogue=pointwise",
+    "graphs layout=contiguous fir=triton up=phases epilogue=pointwise",
+    "graphs nobench fir=triton up=phases epilogue=pointwise",
+    "graphs fp32 fir=triton up=phases epilogue=pointwise",
+    "graphs compile fir=shifted up=phases epilogue=pointwise",
+    "graphs compile fir=triton up=phases epilogue=pointwise",
+)
+CYCLE = 16
+"""Iterations after which both regularisers have had their turns."""
+
+
+class _NoLabels:
+    def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
+        return None
+
+
+def run_config(resolution: int, batch: int, channel_base: int, channel_max: int, pipe: str) -> RunConfig:
+    """Return the reference's own configuration: the preset `auto`, ADA's bgc at p = 0.5, in one round."""
+    config = preset("auto", ImageShape(channels=3, height=resolution, width=resolution))
+    return replace(
+        config,
+        generator=replace(config.generator, channel_base=channel_base, channel_max=channel_max),
+        discriminator=replace(
+            config.discriminator, channel_base=channel_base, channel_max=channel_max, mbstd_group_size=4
+        ),
+        augment=AugmentConfig(mode="fixed", pipe=pipe, p=0.5),
+        batch=batch,
+        batch_per_round=batch,
+    )
+
+
+class Variant:
+    """One way of computing, ready to run."""
+
+    def __init__(self, words: str, config: RunConfig, device: torch.device) -> None:
+        chosen = words.split()
+        forms = FormsConfig(**dict(word.split("=") for word in chosen if "=" in word))
+        dtype = torch.float16 if "fp16" in chosen else None if "fp32" in chosen else torch.bfloat16
+        config = with_fp16_clamp(config) if "fp16" in chosen else config
+        recorded = "graphs" in chosen
+        self.config = replace(
+            config, forms=forms, compile="compile" in chosen, cuda_graphs="manual" if recorded else "none"
+        )
+        self.device = device
+        torch.backends.cudnn.benchmark = "nobench" not in chosen
+        self.state = new_state(self.config, device)
+        for network in (self.state.generator, self.state.discriminator, self.state.generator_ema):
+            network.set_precision(dtype)
+        self.phase_times: dict[str, list[float]] = {}
+        self._marks: list[tuple[str, Mark]] = []
+        phases = compiled_phases() if self.config.compile else Phases()
+        self.runner = Recorder() if recorded else run_directly
+        self.recorded = recorded
+        self.trainer = Trainer(self.config, Processes(), phases, Statistics(device), self._after_phase, self.runner)
+        shape = config.generator.shape
+        rng = torch.Generator().manual_seed(0)
+        reals = torch.rand(config.batch, shape.channels, shape.height, shape.width, generator=rng) * 2 - 1
+        self.batch = Batch(reals.to(device), None)
+
+    def iterate(self) -> None:
+        """Run one iteration."""
+        draws = SeededDraws.of_run(self.config, self.state, _NoLabels(), device=self.device)
+        self.trainer.run(self.state, self.batch, draws, round_size=self.config.batch)
+
+    def warm_up(self) -> float:
+        """Run every phase until it is compiled, recorded and has found its algorithms; return seconds."""
+        start = time.perf_counter()
+        for _ in range(4):
+            self.state.iteration = 0
+            self.iterate()
+        synchronize(self.device)
+        return time.perf_counter() - start
+
+    def train_rate(self, cycles: int) -> float:
+        """Return images per second over whole cycles, regularisers at their turns: the best of the cycles."""
+        rates = []
+        for _ in range(cycles):
+            self.state.iteration = 0
+            synchronize(self.device)
+            start = time.perf_counter()
+            for _ in range(CYCLE):
+                self.iterate()
+            synchronize(self.device)
+            rates.append(CYCLE * self.config.batch / (time.perf_counter() - start))
+        return statistics.median(rates)
+
+    def host_seconds(self) -> float:
+        """Return how long the processor takes to ask for an iteration, with nothing to wait for."""
+        self.state.iteration = 1
+        synchronize(self.device)
+        start = time.perf_counter()
+        self.iterate()
+        return time.perf_counter() - start
+
+    def phase_milliseconds(self) -> dict[str, float]:
+        """Return how long each phase takes, with the step of the phase before it."""
+        self.phase_times = {}
+        for _ in range(3):
+            self.state.iteration = 0
+            synchronize(self.device)
+            self._marks = [("", Mark(self.device))]
+            self.iterate()
+            self._marks.append(("rest", Mark(self.device)))
+            synchronize(self.device)
+            for (_, start), (name, end) in zip(self._marks, self._marks[1:], strict=False):
+                self.phase_times.setdefault(name, []).append(start.milliseconds_until(end))
+        return {name: statistics.median(times) for name, times in self.phase_times.items()}
+
+    def generation(self, batch: int, seconds: float = 0.4) -> tuple[float, float]:
+        """Return images per second at ``batch``, and milliseconds per call at batch 1."""
+        network = self.state.generator_ema
+        found = []
+        for count in (batch, 1):
+            runner = Recorder() if self.recorded else run_directly
+
+            @torch.no_grad()
+            def call(z: Tensor, runner: Any = runner) -> None:
+                runner("generate", lambda z: network(z), (z,), [])
+
+            z = torch.randn(count, self.config.generator.z_dim, device=self.device)
+            for _ in range(4):
+                call(z)
+            synchronize(self.device)
+            times = []
+            begin = time.perf_counter()
+            while time.perf_counter() - begin < seconds or len(times) < 3:
+                start = time.perf_counter()
+                call(z)
+                synchronize(self.device)
+                times.append(time.perf_counter() - start)
+            found.append(statistics.median(times))
+        return batch / found[0], 1000 * found[1]
+
+    def _after_phase(self, name: str, parameters: Sequence[Tensor]) -> None:
+        if self._marks:
+            self._marks.append((name, Mark(self.device)))
+
+
+class Mark:
+    """A moment in the order of the device's work."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._event = torch.cuda.Event(enable_timing=True) if device.type == "cuda" else None
+        self._time = time.perf_counter()
+        if self._event is not None:
+            self._event.record()
+
+    def milliseconds_until(self, later: Mark) -> float:
+        """Return the time between two moments that have passed."""
+        if self._event is None or later._event is None:
+            return 1000 * (later._time - self._time)
+        elapsed: float = self._event.elapsed_time(later._event)
+        return elapsed
+
+
+# ---- checks
+
+
+def check_kernel(device: torch.device) -> dict[str, float]:
+    """Return the relative error of the Triton kernel, its first and its second derivative, against the plain form."""
+    worst: dict[str, float] = {}
+    cases = [((1, 1), (1, 1), (2, 1, 2, 1)), ((2, 2), (1, 1), (2, 1, 2, 1)), ((1, 1), (2, 2), (1, 1, 1, 1))]
+    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
+        for up, down, padding in cases:
+            for channels in (3, 64, 96):
+                x = torch.randn(2, channels, 33, 20, device=device, dtype=dtype)
+                x = x.contiguous(memory_format=torch.channels_last).requires_grad_(True)
+                kernel = torch.randn(4, 4, device=device) / 4
+
+                def numbers(function: Callable[..., Tensor], x: Tensor = x, kernel: Tensor = kernel, up: Any = up,
+                            down: Any = down, padding: Any = padding) -> list[Tensor]:  # fmt: skip
+                    y = function(x, kernel, up, down, padding)
+                    (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+                    (second,) = torch.autograd.grad(first.float().square().sum(), x)
+                    return [y, first, second]
+
+                for order, (ours, theirs) in enumerate(
+                    zip(numbers(resample_by_kernel), numbers(plain_resample), strict=True)
+                ):
+                    error = float((ours.float() - theirs.float()).norm() / theirs.float().norm())
+                    key = f"{name} derivative {order}"
+                    worst[key] = max(worst.get(key, 0.0), error)
+    return worst
+
+
+def gradients(variant: Variant) -> dict[str, list[Tensor]]:
+    """Return the gradients of every phase in the first iteration of a variant."""
+    found: dict[str, list[Tensor]] = {}
+    kept = variant.trainer
+    variant.trainer = replace(
+        kept,
+        after_phase=lambda name, parameters: found.update(
+            {name: [p.grad.detach().float().clone() for p in parameters if p.grad is not None]}
+        ),
+    )
+    variant.state.iteration = 0
+    variant.iterate()
+    variant.trainer = kept
+    return found
+
+
+def cosine(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    """Return the cosine of the angle between two gradients."""
+    dot = sum(float((x * y).sum()) for x, y in zip(a, b, strict=True))
+    squares = [sum(float(x.square().sum()) for x in values) for values in (a, b)]
+    return float(dot / (squares[0] * squares[1]) ** 0.5)
+
+
+def check_phases(config: RunConfig, device: torch.device, words: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return for each variant the cosine of every phase's gradient with that of plain float32."""
+    plain = gradients(Variant("eager fp32", config, device))
+    told = {}
+    for word in words:
+        found = gradients(Variant(word, config, device))
+        told[word] = {name: cosine(found[name], plain[name]) for name in plain}
+    return told
+
+
+def check_recording(config: RunConfig, device: torch.device) -> float:
+    """Return the largest relative difference of parameters after 12 iterations, recorded against direct."""
+    torch.backends.cudnn.deterministic = True
+    ends = []
+    for words in ("eager fp32 fir=triton", "graphs fp32 fir=triton"):
+        variant = Variant(words + " nobench", config, device)
+        for _ in range(12):
+            variant.iterate()
+        ends.append([p.detach().clone() for p in variant.state.generator.parameters()])
+    torch.backends.cudnn.deterministic = False
+    return max(float((a - b).norm() / a.norm().clamp(min=1e-3)) for a, b in zip(*ends, strict=True))
+
+
+# ---- the run
+
+
+@contextmanager
+def survived(report: dict[str, Any], what: str) -> Iterator[None]:
+    """Note an error under ``what`` and go on."""
+    try:
+        yield
+    except Exception as error:
+        report.setdefault("failed", {})[what] = f"{type(error).__name__}: {error}"[:600]
+        traceback.print_exc()
+
+
+def measure(words: str, config: RunConfig, device: torch.device, *, generation: bool, cycles: int) -> dict[str, Any]:
+    """Return everything about one variant."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    variant = Variant(words, config, device)
+    row: dict[str, Any] = {"variant": words, "warm_up_seconds": variant.warm_up()}
+    row["train_images_per_second"] = variant.train_rate(cycles)
+    row["host_milliseconds"] = 1000 * variant.host_seconds()
+    row["phase_milliseconds"] = variant.phase_milliseconds()
+    row["memory_gib"] = torch.cuda.max_memory_reserved(device) / 2**30 if device.type == "cuda" else 0.0
+    if generation:
+        row["generate_images_per_second"], row["latency_milliseconds"] = variant.generation(config.batch)
+    return row
+
+
+def main() -> None:
+    """Run what fits into the limit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resolution", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--channel-base", type=int, default=16384)
+    parser.add_argument("--channel-max", type=int, default=512)
+    parser.add_argument("--pipe", default="bgc")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--limit", type=float, default=150.0, help="Seconds; no variant is begun later.")
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="Lists of words, most interesting first.")
+    parser.add_argument("--checks", action="store_true", help="Compare kernels, recordings and precisions first.")
+    parser.add_argument("--no-generation", action="store_true")
+    parser.add_argument("--cycles", type=int, default=2, help="Cycles of 16 iterations that are timed.")
+    parser.add_argument("--out", type=Path, default=Path("variants.json"))
+    asked = parser.parse_args()
+    begun = time.perf_counter()
+    device = choose_device(asked.device)
+    config = run_config(asked.resolution, asked.batch, asked.channel_base, asked.channel_max, asked.pipe)
+    report: dict[str, Any] = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "configuration": {k: str(v) for k, v in vars(asked).items()},
+        "training_gflop_per_image": training_flops(config) / 1e9,
+        "generating_gflop_per_image": generator_flops(config.generator) / 1e9,
+        "rows": [],
+    }
+
+    def save() -> None:
+        asked.out.write_text(json.dumps(report, indent=1))
+
+    with survived(report, "peak"):
+        peak = ConvolutionPeak(device, torch.bfloat16, batch=512 if device.type == "cuda" else 4)
+        report["convolution_peak_tflops"] = max(peak.measure() for _ in range(3)) / 1e12
+        print(f"convolution peak {report['convolution_peak_tflops']:.0f} TFLOP/s", flush=True)
+    if asked.checks:
+        with survived(report, "kernel"):
+            report["kernel_errors"] = check_kernel(device)
+            print("kernel", report["kernel_errors"], flush=True)
+        small = run_config(32, 8, 2048, 64, asked.pipe)
+        with survived(report, "recording"):
+            report["recording_difference"] = check_recording(small, device)
+            print("recording", report["recording_difference"], flush=True)
+        with survived(report, "precision"):
+            words = ["eager", "eager fir=triton up=phases epilogue=pointwise", "eager fp16", "eager fp32 fir=triton"]
+            report["gradient_cosines"] = check_phases(run_config(64, 16, 4096, 256, asked.pipe), device, words)
+            print("cosines", json.dumps(report["gradient_cosines"], indent=1), flush=True)
+        print(f"checks done after {time.perf_counter() - begun:.0f} s", flush=True)
+        save()
+    for words in asked.variants:
+        if time.perf_counter() - begun > asked.limit:
+            report.setdefault("left_out", []).append(words)
+            continue
+        with survived(report, words):
+            row = measure(words, config, device, generation=not asked.no_generation, cycles=asked.cycles)
+            report["rows"].append(row)
+            phases = " ".join(f"{name} {value:.1f}" for name, value in row["phase_milliseconds"].items())
+            print(
+                f"{row['train_images_per_second']:8.0f} img/s  {row['memory_gib']:5.1f} GiB  "
+                f"warm-up {row['warm_up_seconds']:5.1f} s  host {row['host_milliseconds']:5.1f} ms  [{phases}]  "
+                f"gen {row.get('generate_images_per_second', 0):.0f} img/s {row.get('latency_milliseconds', 0):.1f} ms "
+                f" {words}  @{time.perf_counter() - begun:.0f} s",
+                flush=True,
+            )
+        save()
+    save()
+
+
+if __name__ == "__main__":
+    main()

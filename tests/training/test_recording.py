@@ -1,0 +1,115 @@
+"""Recorded work: the same numbers as direct work, over rounds, regularisers and replaced networks.
+
+A processor has no graphs; what stands in for one here does the work again on the memory of the recording, and writes
+results and gradients where the first time had put them, as a graph does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._pytree import tree_flatten
+
+from capriccio.config import AugmentConfig, LossConfig
+from capriccio.runtime import Processes
+from capriccio.training.iteration import Phases, Trainer
+from capriccio.training.recording import WARM_UP_CALLS, Captured, Recorder, run_directly
+from capriccio.training.report import Statistics
+from capriccio.training.state import TrainingState, new_state
+from tests.training.tiny import CPU, assert_same, draws, reals, run_config, tensors_of
+
+
+class StandIn:
+    """Captures without a GPU."""
+
+    def __init__(self, state: TrainingState) -> None:
+        self._pl_mean = state.pl_mean
+        networks = (state.generator, state.discriminator)
+        self._parameters = [p for network in networks for p in network.parameters()]
+        self.replays = 0
+
+    def __call__(self, function: Callable[[], Any]) -> Captured:
+        before = self._pl_mean.clone()
+        outputs = function()
+        self._pl_mean.copy_(before)  # what is captured does not happen, until it is replayed
+        places = tree_flatten(outputs)[0]
+        gradients = [p.grad for p in self._parameters]
+
+        def replay() -> None:
+            self.replays += 1
+            kept = [p.grad for p in self._parameters]
+            for p in self._parameters:
+                p.grad = None
+            for place, value in zip(places, tree_flatten(function())[0], strict=True):
+                if isinstance(place, torch.Tensor):
+                    place.copy_(value)
+            for p, gradient, before in zip(self._parameters, gradients, kept, strict=True):
+                if gradient is not None:
+                    gradient.copy_(p.grad)
+                p.grad = before
+
+        return Captured(replay, outputs)
+
+
+def trained(config, *, recorded: bool, round_size: int, iterations: int = 8) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return all tensors after some iterations, and the statistics."""
+    state, statistics = new_state(config, CPU), Statistics(CPU)
+    stand_in = StandIn(state)
+    runner = Recorder(stand_in) if recorded else run_directly
+    trainer = Trainer(config, Processes(), Phases(), statistics, runner=runner)
+    for _ in range(iterations):
+        random = replace(draws(config, state), fixed_shape=True)
+        trainer.run(state, reals(config, state.nimg), random, round_size=round_size)
+    assert not recorded or stand_in.replays
+    return tensors_of(state), statistics.take(Processes())
+
+
+@pytest.mark.parametrize("round_size", [4, 2])
+@pytest.mark.parametrize("lazy", [True, False])
+def test_recorded_iterations_give_the_numbers_of_direct_ones(round_size, lazy):
+    config = replace(run_config(), augment=AugmentConfig(mode="fixed", p=0.5))
+    if not lazy:
+        config = replace(config, loss=LossConfig(r1_gamma=0.1, r1_interval=None, pl_interval=None))
+    direct, told_directly = trained(config, recorded=False, round_size=round_size)
+    recorded, told = trained(config, recorded=True, round_size=round_size)
+    assert_same(recorded, direct)
+    assert {k: v for k, v in told.items() if "Timing" not in k} == {
+        k: v for k, v in told_directly.items() if "Timing" not in k
+    }
+
+
+def test_labels_are_part_of_what_is_copied():
+    config = run_config(c_dim=3)
+    assert_same(
+        trained(config, recorded=True, round_size=4)[0], trained(config, recorded=False, round_size=4)[0]
+    )
+
+
+def test_the_first_calls_run_as_they_are_and_each_key_is_recorded_once():
+    captures = []
+
+    def capture(function):
+        captures.append(function())
+        return Captured(lambda: None, captures[-1])
+
+    recorder = Recorder(capture)
+    for call in range(5):
+        assert bool(captures) == (call > WARM_UP_CALLS)
+        recorder("a", lambda x: x + 1, (torch.zeros(2),), [])
+    recorder("b", lambda x: x + 1, (torch.zeros(2),), [])
+    assert len(captures) == 1
+    recorder.forget()
+    recorder("a", lambda x: x + 1, (torch.zeros(2),), [])
+    assert len(captures) == 1
+
+
+def test_inputs_of_another_shape_are_no_replay():
+    recorder = Recorder(lambda function: Captured(lambda: None, function()))
+    for _ in range(WARM_UP_CALLS + 1):
+        recorder("a", lambda x: x + 1, (torch.zeros(2),), [])
+    with pytest.raises(AssertionError, match="same shapes"):
+        recorder("a", lambda x: x + 1, (torch.zeros(3),), [])
