@@ -224,7 +224,7 @@ def check_kernel(device: torch.device) -> dict[str, float]:
                 for order, (ours, theirs) in enumerate(
                     zip(numbers(resample_by_kernel), numbers(plain_resample), strict=True)
                 ):
-                    error = float((ours.float() - theirs.float()).norm() / theirs.float().norm())
+                    error = float((ours.float() - theirs.float()).detach().norm() / theirs.detach().float().norm())
                     key = f"{name} derivative {order}"
                     worst[key] = max(worst.get(key, 0.0), error)
     return worst
@@ -263,17 +263,41 @@ def check_phases(config: RunConfig, device: torch.device, words: Sequence[str]) 
     return told
 
 
-def check_recording(config: RunConfig, device: torch.device) -> float:
-    """Return the largest relative difference of parameters after 12 iterations, recorded against direct."""
-    torch.backends.cudnn.deterministic = True
-    ends = []
-    for words in ("eager fp32 fir=triton", "graphs fp32 fir=triton"):
-        variant = Variant(words + " nobench", config, device)
-        for _ in range(12):
-            variant.iterate()
-        ends.append([p.detach().clone() for p in variant.state.generator.parameters()])
-    torch.backends.cudnn.deterministic = False
-    return max(float((a - b).norm() / a.norm().clamp(min=1e-3)) for a, b in zip(*ends, strict=True))
+def check_recording(config: RunConfig, device: torch.device) -> dict[str, float]:
+    """Return by phase how far gradients of recorded work are from direct ones, and direct ones from each other.
+
+    Learning rates are 0 and the same pictures are drawn again and again, so every iteration has the same gradients, up
+    to the order in which a GPU adds.
+    """
+    variant = Variant("graphs fp32 fir=triton", config, device)
+    for optimizer in (variant.state.generator_optimizer, variant.state.discriminator_optimizer):
+        optimizer.param_groups[0]["lr"] = 0.0
+    found = []
+    for _ in range(4):
+        variant.state.nimg = 0
+        variant.state.pl_mean.zero_()
+        found.append(gradients(variant))
+
+    def distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+        apart = sum(float((x - y).square().sum()) for x, y in zip(a, b, strict=True))
+        return float((apart / sum(float(x.square().sum()) for x in a)) ** 0.5)
+
+    told = {f"{name} recorded": distance(found[0][name], found[3][name]) for name in found[0]}
+    return told | {f"{name} direct": distance(found[0][name], found[1][name]) for name in found[0]}
+
+
+def profile(words: str, config: RunConfig, device: torch.device) -> str:
+    """Return a table of the kernels of one iteration in which all phases run, most expensive first."""
+    variant = Variant(words, config, device)
+    variant.warm_up()
+    variant.state.iteration = 0
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as recorded:
+        variant.iterate()
+        synchronize(device)
+    events = recorded.key_averages()
+    launches = sum(event.count for event in events)
+    table: str = events.table(sort_by="self_device_time_total", row_limit=60, max_name_column_width=110)
+    return f"{launches} kernels\n{table}"
 
 
 # ---- the run
@@ -316,7 +340,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--limit", type=float, default=150.0, help="Seconds; no variant is begun later.")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="Lists of words, most interesting first.")
-    parser.add_argument("--checks", action="store_true", help="Compare kernels, recordings and precisions first.")
+    parser.add_argument("--checks", choices=["none", "recording", "profile", "all"], default="none", help="First.")
     parser.add_argument("--no-generation", action="store_true")
     parser.add_argument("--cycles", type=int, default=2, help="Cycles of 16 iterations that are timed.")
     parser.add_argument("--out", type=Path, default=Path("variants.json"))
@@ -340,20 +364,24 @@ def main() -> None:
         peak = ConvolutionPeak(device, torch.bfloat16, batch=512 if device.type == "cuda" else 4)
         report["convolution_peak_tflops"] = max(peak.measure() for _ in range(3)) / 1e12
         print(f"convolution peak {report['convolution_peak_tflops']:.0f} TFLOP/s", flush=True)
-    if asked.checks:
+    small = run_config(32, 8, 2048, 64, asked.pipe)
+    if asked.checks == "all":
         with survived(report, "kernel"):
             report["kernel_errors"] = check_kernel(device)
             print("kernel", report["kernel_errors"], flush=True)
-        small = run_config(32, 8, 2048, 64, asked.pipe)
-        with survived(report, "recording"):
-            report["recording_difference"] = check_recording(small, device)
-            print("recording", report["recording_difference"], flush=True)
         with survived(report, "precision"):
             words = ["eager", "eager fir=triton up=phases epilogue=pointwise", "eager fp16", "eager fp32 fir=triton"]
             report["gradient_cosines"] = check_phases(run_config(64, 16, 4096, 256, asked.pipe), device, words)
             print("cosines", json.dumps(report["gradient_cosines"], indent=1), flush=True)
-        print(f"checks done after {time.perf_counter() - begun:.0f} s", flush=True)
-        save()
+    if asked.checks in ("all", "recording"):
+        with survived(report, "recording"):
+            report["recording_distances"] = check_recording(small, device)
+            print("recording", report["recording_distances"], flush=True)
+    if asked.checks in ("all", "profile"):
+        with survived(report, "profile"):
+            print(profile("eager fir=triton epilogue=pointwise", config, device), flush=True)
+    print(f"checks done after {time.perf_counter() - begun:.0f} s", flush=True)
+    save()
     for words in asked.variants:
         if time.perf_counter() - begun > asked.limit:
             report.setdefault("left_out", []).append(words)

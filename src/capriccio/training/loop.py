@@ -198,6 +198,8 @@ class _Run:
         self.data = data
         self.processes = processes
         self.device = device
+        # Shapes are the same all through a run, so it pays that the library tries its algorithms at the first of each.
+        torch.backends.cudnn.benchmark = device.type == "cuda"
         self.precision = precision
         self.signals = signals
         self.origin = origin
