@@ -1,12 +1,14 @@
 """How well the detector tells a model's pictures from others: the tables of docs/detection.md.
 
     python scripts/detection_study.py CALIBRATED.safetensors --data landscapes-128.zip --count 200 --out study \
-        --network other=other-network.safetensors --variants 60
+        --network older=older.safetensors --network bf16=landscapes-64,precision=bf16 \
+        --network tuned=landscapes-64,tuning=tuning.safetensors --others 60 --variants 40
 
 Pictures of both classes are none of those used for calibration: fresh seeds painted with random noise, and the half of
 the held-out photographs that ``capriccio calibrate`` leaves alone. Every edit is applied to both classes alike. Groups
-beside them: ``stored``, the model's pictures with its stored noise, and pictures by other networks (``--network``).
-``--variants N`` projects N pictures of each class with fewer steps, without noise maps, without the encoder.
+beside them: ``stored``, the model's pictures with its stored noise, and pictures by other networks (``--network``),
+relatives of the model or strangers. ``--variants N`` projects N pictures of each class with fewer steps, without noise
+maps, without the encoder.
 
 What a projection found is kept in ``OUT/<group>-<edit>.npz`` and not computed again, so the study can be interrupted,
 and begun before there is a calibration. The table goes to ``OUT/detection.json``, histograms to ``OUT/scores.svg``.
@@ -96,6 +98,18 @@ def pictures_of(model: Model, count: int, *, stored_noise: bool = False) -> list
     return [quantize(model.images(w))[0].cpu().numpy() for w in ws]
 
 
+def other_network(text: str) -> Model:
+    """Open ``SNAPSHOT``, ``SNAPSHOT,precision=bf16`` or ``SNAPSHOT,tuning=FILE``."""
+    source, *more = text.split(",")
+    said = dict(part.split("=", 1) for part in more)
+    model = capriccio.load(source, precision=said.pop("precision", "fp32"))
+    if "tuning" in said:
+        model = model.tuned(Path(said.pop("tuning")))
+    if said:
+        raise SystemExit(f"--network: '{text}' says {', '.join(said)}; there are precision and tuning.")
+    return model
+
+
 def unseen_photographs(model: Model, data: str, count: int) -> list[Pixels]:
     """Return held-out photographs that no calibration uses."""
     names = set(calibration_half(list(model.facts.data["heldout"]))[1])
@@ -178,6 +192,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="pictures of each class")
     parser.add_argument("--edits", default="none,jpeg75,half", help=f"of {', '.join(EDITS)}")
     parser.add_argument("--network", action="append", default=[], metavar="NAME=SNAPSHOT", help="other networks")
+    parser.add_argument("--others", type=int, default=100, metavar="N", help="pictures of each other network")
     parser.add_argument("--variants", type=int, default=0, metavar="N", help="pictures for other ways to project")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path("detection-study"))
@@ -198,10 +213,10 @@ def main() -> None:
     for edit in arguments.edits.split(","):
         real = group("real", edit, lambda: photographs(arguments.count))
         pairs[edit] = (group("made", edit, lambda: pictures_of(model, arguments.count)), real)
-    others = {"stored": group("stored", "none", lambda: pictures_of(model, arguments.count // 2, stored_noise=True))}
+    others = {"stored": group("stored", "none", lambda: pictures_of(model, arguments.others, stored_noise=True))}
     for asked in arguments.network:
         name, _, path = asked.partition("=")
-        others[name] = group(name, "none", lambda p=path: pictures_of(capriccio.load(p), arguments.count // 2))
+        others[name] = group(name, "none", lambda p=path: pictures_of(other_network(p), arguments.others))
     ways: dict[str, object] = {}
     if arguments.variants:
         made, real = pairs["none"]
@@ -234,8 +249,7 @@ def main() -> None:
         scores = calibration.scorer.scores(found["evidence"])
         made_scores = calibration.scorer.scores(pairs["none"][0]["evidence"])
         row = {"pictures": len(scores), "verdicts": verdicts(calibration, scores), "auc": auc(made_scores, scores)}
-        if name == "stored":
-            row["auc"] = auc(scores, calibration.scorer.scores(pairs["none"][1]["evidence"]))
+        row["above_photographs"] = auc(scores, calibration.scorer.scores(pairs["none"][1]["evidence"]))
         table[name] = row
     (arguments.out / "detection.json").write_text(json.dumps(table, indent=1))
     (arguments.out / "scores.svg").write_text(plot_file(score_histogram(calibration)))
