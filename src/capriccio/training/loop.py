@@ -48,7 +48,7 @@ from capriccio.training.feed import Feed, open_data
 from capriccio.training.greeting import greeting, number_of_pictures
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.overfitting import Overfitting, measure_overfitting
-from capriccio.training.recording import Recorder, run_directly
+from capriccio.training.recording import Recorder, is_recorded, run_directly
 from capriccio.training.report import RunLog, Statistics, memory_use
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.samples import SampleSheet, save_reals
@@ -105,6 +105,7 @@ def train(
     precision = choose_precision(config.precision, chosen_device)
     origin = _Origin(init_from or None, continue_from or None)
     with joined_processes(chosen_device) as processes, collected_signals() as signals, ExitStack() as stack:
+        is_recorded(config.cuda_graphs, chosen_device, processes)  # told now if it cannot be
         if config.batch % processes.world_size:
             raise ConfigError(
                 f"--batch: {config.batch} pictures cannot be shared evenly by {processes.world_size} processes."
@@ -212,7 +213,7 @@ class _Run:
         self.clock = _Clock()
         self.doctor: LiveDoctor | None = None
         phases = compiled_phases() if config.compile else Phases()
-        runner = Recorder() if config.cuda_graphs == "manual" else run_directly
+        runner = Recorder() if is_recorded(config.cuda_graphs, device, processes) else run_directly
         self.trainer = Trainer(config, processes, phases, self.statistics, runner=runner)
         self.sheet = SampleSheet(config.generator, data.train, device)
         self.metrics = SnapshotMetrics(config, folder.path, processes, device) if config.evaluation.metrics else None
