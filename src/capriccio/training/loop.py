@@ -124,12 +124,14 @@ def train(
             config = replace(config, augment=augment)
         if not (resume and any(folder.checkpoints.glob("*"))):
             origin.check(config)  # before the folder is made, so that a mistyped file changes nothing
+        wanted = config.evaluation.metrics  # names and weights of metrics are mistyped, too
+        metrics = SnapshotMetrics(config, folder.path, processes, chosen_device) if wanted else None
         if processes.is_main:
             folder.open(config, resume=resume)
             stack.enter_context(folder.claimed())
         processes.wait()
         log = stack.enter_context(closing(RunLog(folder.path if processes.is_main else None, echo)))
-        run = _Run(config, folder, log, data, processes, chosen_device, precision, signals, origin)
+        run = _Run(config, folder, log, data, processes, chosen_device, precision, signals, origin, metrics)
         try:
             run.start(resume=resume)
             return run.to_the_end()
@@ -192,6 +194,7 @@ class _Run:
         precision: ChosenPrecision,
         signals: list[int],
         origin: _Origin,
+        metrics: SnapshotMetrics | None,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -216,7 +219,7 @@ class _Run:
         runner = Recorder() if is_recorded(config.cuda_graphs, device, processes) else run_directly
         self.trainer = Trainer(config, processes, phases, self.statistics, runner=runner)
         self.sheet = SampleSheet(config.generator, data.train, device)
-        self.metrics = SnapshotMetrics(config, folder.path, processes, device) if config.evaluation.metrics else None
+        self.metrics = metrics
 
     # ---- beginning
 
