@@ -1,12 +1,14 @@
 """How well the detector tells a model's pictures from others: the tables of docs/detection.md.
 
     python scripts/detection_study.py CALIBRATED.safetensors --data landscapes-128.zip --count 200 --out study \
-        --network other=other-network.safetensors --variants 60
+        --network older=older.safetensors --network bf16=landscapes-64,precision=bf16 \
+        --network tuned=landscapes-64,tuning=tuning.safetensors --others 60 --variants 40
 
 Pictures of both classes are none of those used for calibration: fresh seeds painted with random noise, and the half of
 the held-out photographs that ``capriccio calibrate`` leaves alone. Every edit is applied to both classes alike. Groups
-beside them: ``stored``, the model's pictures with its stored noise, and pictures by other networks (``--network``).
-``--variants N`` projects N pictures of each class with fewer steps, without noise maps, without the encoder.
+beside them: ``stored``, the model's pictures with its stored noise, and pictures by other networks (``--network``),
+relatives of the model or strangers. ``--variants N`` projects N pictures of each class with fewer steps, without noise
+maps, without the encoder.
 
 What a projection found is kept in ``OUT/<group>-<edit>.npz`` and not computed again, so the study can be interrupted,
 and begun before there is a calibration. The table goes to ``OUT/detection.json``, histograms to ``OUT/scores.svg``.
@@ -18,6 +20,7 @@ import argparse
 import copy
 import json
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,10 +33,11 @@ import capriccio
 from capriccio.data.pictures import Pixels
 from capriccio.detection.calibrate import calibration_half, made_picture, stored_calibration
 from capriccio.detection.detector import decide, detecting_projector, evidence_of
-from capriccio.detection.edits import Picture, jpeg, resized_and_back
+from capriccio.detection.edits import EDITS as CALIBRATION_EDITS
+from capriccio.detection.edits import Edit, Picture, jpeg, random_edit, resized_and_back
 from capriccio.detection.evidence import FEATURES
 from capriccio.detection.photographs import read_photographs
-from capriccio.detection.scoring import Calibration, auc, calibrate_scores
+from capriccio.detection.scoring import NUM_FOLDS, Calibration, auc, calibrate_scores
 from capriccio.errors import SnapshotError
 from capriccio.inversion.project import Projector
 from capriccio.inversion.targets import to_images
@@ -47,12 +51,27 @@ FIRST_INDEX = 1_000_000
 
 NUM_BOOTSTRAPS = 2000
 LEVEL = 0.01
+SHORTFALL = 0.8
+"""Log units by which the finest detail of an unedited picture may lie below that of the next scale."""
 VERDICTS = ("made", "undecided", "not-made", "out-of-domain")
 
-EDITS: dict[str, Callable[[Picture], Picture]] = {
-    "none": lambda picture: picture,
-    "jpeg75": lambda picture: jpeg(picture, 75),
-    "half": lambda picture: resized_and_back(picture, 0.5),
+
+def mostly_resized(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Edit as calibrations do, but resize three times as often as anything else, and more often by nearly a half."""
+    names = list(CALIBRATION_EDITS)
+    chances = np.array([3.0 if name == "resize" else 1.0 for name in names])
+    name = names[int(rng.choice(len(names), p=chances / chances.sum()))]
+    if name == "resize":
+        return resized_and_back(picture, 0.5 + 0.4 * float(rng.random()) ** 2)
+    return CALIBRATION_EDITS[name](picture, rng)
+
+
+EDITS: dict[str, Edit] = {
+    "none": lambda picture, rng: picture,
+    "jpeg75": lambda picture, rng: jpeg(picture, 75),
+    "half": lambda picture, rng: resized_and_back(picture, 0.5),
+    "random": lambda picture, rng: random_edit(picture, rng)[1],
+    "resized": mostly_resized,
 }
 
 Numbers = NDArray[np.float64]
@@ -61,7 +80,8 @@ Found = dict[str, Numbers]
 
 def edited(pixels: Pixels, edit: str) -> Pixels:
     """Return a picture [3, H, W] after an edit."""
-    picture = EDITS[edit](Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))))
+    rng = np.random.default_rng(zlib.crc32(pixels.tobytes()))
+    picture = EDITS[edit](Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))), rng)
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
@@ -96,6 +116,18 @@ def pictures_of(model: Model, count: int, *, stored_noise: bool = False) -> list
     return [quantize(model.images(w))[0].cpu().numpy() for w in ws]
 
 
+def other_network(text: str) -> Model:
+    """Open ``SNAPSHOT``, ``SNAPSHOT,precision=bf16`` or ``SNAPSHOT,tuning=FILE``."""
+    source, *more = text.split(",")
+    said = dict(part.split("=", 1) for part in more)
+    model = capriccio.load(source, precision=said.pop("precision", "fp32"))
+    if "tuning" in said:
+        model = model.tuned(Path(said.pop("tuning")))
+    if said:
+        raise SystemExit(f"--network: '{text}' says {', '.join(said)}; there are precision and tuning.")
+    return model
+
+
 def unseen_photographs(model: Model, data: str, count: int) -> list[Pixels]:
     """Return held-out photographs that no calibration uses."""
     names = set(calibration_half(list(model.facts.data["heldout"]))[1])
@@ -125,6 +157,15 @@ def separation(calibration: Calibration, made: Found, real: Found) -> dict[str, 
         "found_at_1_percent": float((scores[0] > threshold).mean()),
         "seconds": float(np.median(np.concatenate([made["seconds"], real["seconds"]]))),
     }
+
+
+def shift(calibration: Calibration, before: Found, after: Found) -> dict[str, float]:
+    """Return by how much an edit moves the score of the same pictures, median, and what part of it each number has."""
+    moved = after["evidence"] - before["evidence"]
+    scorer = calibration.scorer
+    parts = np.median(moved, axis=0) / scorer.spread * scorer.weights.mean(axis=0)[:-1]
+    total = np.median(scorer.scores(after["evidence"]) - scorer.scores(before["evidence"]))
+    return {"score": float(total)} | {name: float(part) for name, part in zip(FEATURES, parts, strict=True)}
 
 
 def by_complexity(calibration: Calibration, made: Found, real: Found) -> list[dict[str, object]]:
@@ -165,6 +206,56 @@ def out_of_fold(made: Found, real: Found) -> dict[str, object]:
     }
 
 
+def missing_detail(evidence: Numbers) -> Numbers:
+    """Return how far the finest detail lies below what the next scale promises, log units, 0 or less, [N, 1]."""
+    finest, next_one = (evidence[:, FEATURES.index(f"log_detail_{scale}")] for scale in (1, 2))
+    return np.minimum(0, finest - next_one + SHORTFALL)[:, None]
+
+
+def with_floor(evidence: Numbers) -> Numbers:
+    """Read as much finest detail into a picture as the next scale promises."""
+    floored = evidence.copy()
+    floored[:, FEATURES.index("log_detail_1")] -= missing_detail(evidence)[:, 0]
+    return floored
+
+
+FORMS: dict[str, Callable[[Numbers], Numbers]] = {
+    "plain": lambda evidence: evidence,
+    "floor": with_floor,
+    "ninth number": lambda evidence: np.concatenate([evidence, missing_detail(evidence)], axis=1),
+}
+"""Other ways to tell the score about reduced pictures."""
+
+
+def refitted(
+    pairs: dict[str, tuple[Found, Found]], known: Sequence[str], form: Callable[[Numbers], Numbers]
+) -> dict[str, dict[str, object]]:
+    """Calibrate on the groups ``known`` of these pictures and judge every group, all versions of a picture out of fold.
+
+    Told of each class: the shares above the limit of photographs, between the limits, below the limit of made pictures.
+    Limits are the quantiles at 1 % of the scores of the known ones.
+    """
+    edits = [*known, *(edit for edit in pairs if edit not in known)]
+    kinds = [form(np.concatenate([pairs[edit][kind]["evidence"] for edit in edits])) for kind in (0, 1)]
+    counts = [len(pairs[edits[0]][kind]["evidence"]) for kind in (0, 1)]
+    fitted = [c * len(known) for c in counts]
+    groups = [np.tile(np.arange(c), len(edits)) for c in counts]
+    scorer = calibrate_scores(kinds[0][: fitted[0]], kinds[1][: fitted[1]], groups[0][: fitted[0]],
+                              groups[1][: fitted[1]], {}).scorer  # fmt: skip
+    made, real = (scorer.fold_scores(k, g % NUM_FOLDS) for k, g in zip(kinds, groups, strict=True))
+    low = np.quantile(made[: fitted[0]], LEVEL, method="lower")
+    high = np.quantile(real[: fitted[1]], 1 - LEVEL, method="higher")
+    told: dict[str, dict[str, object]] = {}
+    for number, edit in enumerate(edits):
+        a, b = (s[number * c : (number + 1) * c] for s, c in zip((made, real), counts, strict=True))
+        told[edit] = {
+            "auc": auc(a, b),
+            "made": [float((a > high).mean()), float(((a > low) & (a <= high)).mean()), float((a <= low).mean())],
+            "real": [float((b > high).mean()), float(((b > low) & (b <= high)).mean()), float((b <= low).mean())],
+        }
+    return told
+
+
 def some(found: Found, rows: slice) -> Found:
     """Return a part of a group."""
     return {name: values[rows] for name, values in found.items()}
@@ -178,6 +269,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="pictures of each class")
     parser.add_argument("--edits", default="none,jpeg75,half", help=f"of {', '.join(EDITS)}")
     parser.add_argument("--network", action="append", default=[], metavar="NAME=SNAPSHOT", help="other networks")
+    parser.add_argument(
+        "--refit", action="append", default=[], metavar="EDIT+EDIT", help="calibrate on these groups, out of fold"
+    )
+    parser.add_argument("--others", type=int, default=100, metavar="N", help="pictures of each other network")
     parser.add_argument("--variants", type=int, default=0, metavar="N", help="pictures for other ways to project")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path("detection-study"))
@@ -198,10 +293,10 @@ def main() -> None:
     for edit in arguments.edits.split(","):
         real = group("real", edit, lambda: photographs(arguments.count))
         pairs[edit] = (group("made", edit, lambda: pictures_of(model, arguments.count)), real)
-    others = {"stored": group("stored", "none", lambda: pictures_of(model, arguments.count // 2, stored_noise=True))}
+    others = {"stored": group("stored", "none", lambda: pictures_of(model, arguments.others, stored_noise=True))}
     for asked in arguments.network:
         name, _, path = asked.partition("=")
-        others[name] = group(name, "none", lambda p=path: pictures_of(capriccio.load(p), arguments.count // 2))
+        others[name] = group(name, "none", lambda p=path: pictures_of(other_network(p), arguments.others))
     ways: dict[str, object] = {}
     if arguments.variants:
         made, real = pairs["none"]
@@ -228,14 +323,22 @@ def main() -> None:
             name: verdicts(calibration, calibration.scorer.scores(f["evidence"]))
             for name, f in (("made", made), ("real", real))
         }
-        table[edit] = separation(calibration, made, real) | {"verdicts": told}
+        moves = {
+            name: shift(calibration, before, after)
+            for name, before, after in zip(("made", "real"), pairs.get("none", ()), (made, real), strict=False)
+        }
+        table[edit] = separation(calibration, made, real) | {"verdicts": told, "shift": moves}
+    table["refit"] = {
+        f"{known}, {name}": refitted(pairs, known.split("+"), form)
+        for known in arguments.refit
+        for name, form in FORMS.items()
+    }
     table["by_complexity"] = by_complexity(calibration, *pairs["none"])
     for name, found in others.items():
         scores = calibration.scorer.scores(found["evidence"])
         made_scores = calibration.scorer.scores(pairs["none"][0]["evidence"])
         row = {"pictures": len(scores), "verdicts": verdicts(calibration, scores), "auc": auc(made_scores, scores)}
-        if name == "stored":
-            row["auc"] = auc(scores, calibration.scorer.scores(pairs["none"][1]["evidence"]))
+        row["above_photographs"] = auc(scores, calibration.scorer.scores(pairs["none"][1]["evidence"]))
         table[name] = row
     (arguments.out / "detection.json").write_text(json.dumps(table, indent=1))
     (arguments.out / "scores.svg").write_text(plot_file(score_histogram(calibration)))

@@ -14,6 +14,7 @@ from capriccio.inversion.project import ProjectionSettings, Projector, project
 from capriccio.inversion.w_statistics import w_statistics
 from capriccio.latent.files import load_latents
 from capriccio.loading.model import Model
+from capriccio.provenance import read_provenance
 from capriccio.rendering.generate import GenerateRequest, generate
 from capriccio.rendering.grids import to_uint8
 from capriccio.rendering.sources import Look
@@ -155,6 +156,8 @@ def test_the_command_projects_a_folder_and_goes_on_where_it_was(snapshot_file, t
     for name in ("a", "b"):
         for file in ("target.png", "reconstruction.png", "side-by-side.png", "film.webp", "latents.safetensors"):
             assert (tmp_path / "out" / name / file).is_file()
+        assert read_provenance(tmp_path / "out" / name / "target.png") is None  # nobody made it with this network
+        assert read_provenance(tmp_path / "out" / name / "reconstruction.png") is not None
     assert load_latents(tmp_path / "out/latents.safetensors").names == ("a", "b")
 
     before = (tmp_path / "out/a/projection.json").stat().st_mtime_ns

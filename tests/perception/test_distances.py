@@ -98,7 +98,9 @@ def test_perception_opens_what_needs_no_file_and_says_what_is_missing():
     assert perception.network("random").card.name == "random-4"
     assert perception.network("discriminator").card.name == "discriminator"
     assert perception.distance("discriminator").card.name == "discriminator-distance"
-    with pytest.raises(UsageError, match="--weights vgg=PATH"):
+    with pytest.raises(UsageError, match=r"^vgg16-.* and lpips-.* are not .*--weights vgg=PATH --weights lpips-vgg="):
         perception.distance("vgg")
+    with pytest.raises(UsageError, match=r"^lpips-v0.1-vgg.pth is not here.*pass --weights lpips-vgg=PATH, or"):
+        Perception(channels=3, weights={"vgg": "some.pth"}).distance("vgg")
     with pytest.raises(UsageError, match="--reference SNAPSHOT"):
         Perception(channels=3).network("discriminator")

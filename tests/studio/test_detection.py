@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import zlib
@@ -10,7 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from capriccio.loading.model import Model
+from capriccio.provenance import read_provenance
+from capriccio.studio.inverters import Watched
 from capriccio.studio.judging import sentence
+from tests.loading.test_model import snapshot
 
 
 def png(size):
@@ -76,3 +81,15 @@ def test_a_model_without_a_discriminator_says_so(serve):
 def test_verdicts_have_words():
     assert sentence("made", 1 / 400).startswith("Made by this model. 1 in 400")
     assert len({sentence(verdict, 0.5) for verdict in ("made", "not-made", "undecided", "out-of-domain")}) == 4
+
+
+def test_a_picture_that_is_sent_back_does_not_say_that_the_model_made_it():
+    model = Model(snapshot())
+    images = model.images(model.ws(seeds=[1]))
+    watched = Watched(model, images, lambda told: None)
+    watched.show(images)
+    records = {
+        name: read_provenance(Image.open(io.BytesIO(base64.b64decode(watched.shown[name])))) for name in watched.shown
+    }
+    assert records["given"] is None
+    assert records["image"].model_hash == model.model_hash

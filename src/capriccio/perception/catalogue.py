@@ -27,6 +27,7 @@ from capriccio.perception.weights import (
     PublishedWeights,
     WeightsSources,
     load_weights,
+    require,
 )
 
 NetworkName = Literal["inception", "vgg", "squeeze", "discriminator", "random"]
@@ -60,9 +61,7 @@ class Perception:
             case "vgg":
                 return VggFeatures(load_weights(VGG16, self.weights, cache_dir=self.cache_dir), self.device)
             case "squeeze":
-                return SqueezeNetFeatures(
-                    load_weights(SQUEEZENET, self.weights, cache_dir=self.cache_dir), self.device
-                )
+                return SqueezeNetFeatures(load_weights(SQUEEZENET, self.weights, cache_dir=self.cache_dir), self.device)
             case "discriminator":
                 return DiscriminatorFeatures(self._reference(), self.device)
             case "random":
@@ -92,6 +91,7 @@ class Perception:
         name: str,
         caveat: str,
     ) -> Lpips:
+        require([trunk_file, heads_file], self.weights, cache_dir=self.cache_dir)
         trunk_weights = load_weights(trunk_file, self.weights, cache_dir=self.cache_dir)
         heads = load_weights(heads_file, self.weights, cache_dir=self.cache_dir)
         card = NetworkCard(

@@ -111,6 +111,19 @@ def parse_sources(texts: Sequence[str]) -> dict[str, str]:
     return sources
 
 
+def require(wanted: Sequence[PublishedWeights], sources: WeightsSources, *, cache_dir: Path | None = None) -> None:
+    """Check that weights are named or in the cache. Raises: UsageError saying where to get all that are not."""
+    absent = [w for w in wanted if w.key not in sources and not _cached(w, cache_dir).exists()]
+    if not absent:
+        return
+    names, places, keys = zip(*((w.file, f"{w.url} (SHA-256 {w.sha256[0]})", w.key) for w in absent), strict=True)
+    are, them, those = ("is", "it", "that address") if len(absent) == 1 else ("are", "them", "those addresses")
+    raise UsageError(
+        f"{' and '.join(names)} {are} not here: get {them} from {' and '.join(places)} and pass "
+        f"{' '.join(f'--weights {key}=PATH' for key in keys)}, or pass {those} to have {them} downloaded."
+    )
+
+
 def load_weights(wanted: PublishedWeights, sources: WeightsSources, *, cache_dir: Path | None = None) -> LoadedWeights:
     """Find, check and read a file of weights.
 
@@ -121,16 +134,12 @@ def load_weights(wanted: PublishedWeights, sources: WeightsSources, *, cache_dir
     Raises: UsageError if there is no such file, saying where to get it; SnapshotError if its checksum or content is
         wrong; JobError if a download fails.
     """
-    cached = cache_folder(cache_dir) / "weights" / wanted.file
+    require([wanted], sources, cache_dir=cache_dir)
+    cached = _cached(wanted, cache_dir)
     source = sources.get(wanted.key)
     accepted = wanted.sha256
     if source is None:
         path = cached
-        if not path.exists():
-            raise UsageError(
-                f"{wanted.file} is not here: get it from {wanted.url} (SHA-256 {wanted.sha256[0]}) and pass "
-                f"--weights {wanted.key}=PATH, or pass that address to have it downloaded."
-            )
     else:
         if stated := re.fullmatch(r"(.+)#([0-9a-fA-F]{64})", source):
             source, accepted = stated[1], (stated[2].lower(),)
@@ -214,6 +223,10 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().float().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _cached(wanted: PublishedWeights, cache_dir: Path | None) -> Path:
+    return cache_folder(cache_dir) / "weights" / wanted.file
 
 
 def _downloaded(url: str, path: Path, accepted: Sequence[str]) -> Path:

@@ -133,7 +133,9 @@ def _save_one(
         model_hash=model.model_hash, licence=model.licence, kind="projection", latents=(target.path.name,)
     )
     original, found = (to_picture(to_uint8(x[None])[0]) for x in (image, result.images[i]))
-    save_picture(folder / "target.png", original, provenance)
+    # Without a record: it is the caller's picture, cut and resized, and no network made it.
+    with replacing(folder / "target.png") as file:
+        original.save(file, "PNG")
     save_picture(folder / "reconstruction.png", found, provenance)
     scale = scale_to_reach(SHOWN_SIDE, model.size)
     pair = image_grid([enlarge(original, scale), enlarge(found, scale)], 2)

@@ -14,7 +14,7 @@ from capriccio.detection.detector import BASE_RATES
 from capriccio.detection.scoring import Calibration, Numbers
 from capriccio.provenance import read_provenance
 from capriccio.rendering.curves import Curve, Plot
-from capriccio.rendering.grids import to_picture, to_uint8
+from capriccio.rendering.grids import enlarge, image_grid, to_picture, to_uint8
 from capriccio.rendering.report import DataTable, Figure, Figures, Report, Section
 
 NUM_BINS = 24
@@ -53,15 +53,28 @@ def score_histogram(calibration: Calibration, scores: Sequence[float] = ()) -> P
     return Plot(curves=curves, x_label="score (higher = more likely made)", y_label="share of pictures")
 
 
-def verdict_report(judged: Sequence[Judged], calibration: Calibration, title: str) -> Report:
-    """Return the page."""
-    known = [j.verdict.score for j in judged if j.verdict.verdict != "error"]
+def verdict_table(judged: Sequence[Judged]) -> DataTable:
+    """Return verdicts and numbers of pictures, a row for each."""
     rows = [
         [j.verdict.file, IN_WORDS[j.verdict.verdict], *(_number(getattr(j.verdict, n)) for n in _COLUMNS),
          j.verdict.provenance or j.verdict.error]
         for j in judged
     ]  # fmt: skip
-    table = DataTable(header=["file", "verdict", *_COLUMNS, "remarks"], rows=rows, caption="All pictures")
+    return DataTable(header=["file", "verdict", *_COLUMNS, "remarks"], rows=rows, caption="All pictures")
+
+
+def verdict_sheet(judged: Sequence[Judged], *, scale: int = 1) -> Image.Image:
+    """Return pictures in a row, their reconstructions below, and below those the differences, four times enlarged."""
+    pairs = [(j.picture, j.reconstruction) for j in judged if j.picture is not None and j.reconstruction is not None]
+    cells = [_painted(picture) for picture, _ in pairs]
+    cells += [_painted(reconstruction) for _, reconstruction in pairs]
+    cells += [_difference(*pair) for pair in pairs]
+    return image_grid([enlarge(cell, scale) for cell in cells], len(pairs))
+
+
+def verdict_report(judged: Sequence[Judged], calibration: Calibration, title: str) -> Report:
+    """Return the page."""
+    known = [j.verdict.score for j in judged if j.verdict.verdict != "error"]
     shown = [j for j in judged if j.picture is not None and j.reconstruction is not None][:MOST_SHOWN]
     pictures = [
         Figures(
@@ -77,7 +90,7 @@ def verdict_report(judged: Sequence[Judged], calibration: Calibration, title: st
     return Report(
         title=title,
         sections=[
-            Section(heading="Verdicts", blocks=[BASE_RATES, table]),
+            Section(heading="Verdicts", blocks=[BASE_RATES, verdict_table(judged)]),
             Section(heading="Scores", blocks=[score_histogram(calibration, known)]),
             Section(heading="Reconstructions", blocks=list(pictures)),
         ],

@@ -7,6 +7,7 @@ meanwhile. They are used on the worker's thread alone.
 from __future__ import annotations
 
 import base64
+import io
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from capriccio.data.cache import cache_folder
@@ -107,7 +109,7 @@ class Watched:
 
     def __init__(self, model: Model, target: Tensor, tell: Tell) -> None:
         self._model, self._target, self._tell = model, target, tell
-        self.shown: dict[str, Any] = {"given": png(model, target)}
+        self.shown: dict[str, Any] = {"given": _plain(target)}
         self._distances: list[float] = []
 
     def step(self, step: Step) -> None:
@@ -130,12 +132,22 @@ class Watched:
 
     def show(self, images: Tensor) -> None:
         """Put a reconstruction beside the picture, and where they differ."""
-        self.shown["image"] = png(self._model, images)
-        self.shown["difference"] = png(self._model, (images.cpu() - self._target).abs() * 2 - 1)
+        self.shown["image"] = _painted(self._model, images)
+        self.shown["difference"] = _painted(self._model, (images.cpu() - self._target).abs() * 2 - 1)
 
 
-def png(model: Model, images: Tensor) -> str:
-    """Return the first image as a PNG file in base 64."""
-    picture = to_picture(to_uint8(torch.as_tensor(images).detach().clamp(-1, 1))[0])
+def _painted(model: Model, images: Tensor) -> str:
+    """Return the first image, which the model painted, as a PNG file in base 64."""
     record = Provenance(model_hash=model.model_hash, licence=model.licence, kind="projection")
-    return base64.b64encode(encode_picture(picture, "png", record)).decode()
+    return base64.b64encode(encode_picture(_picture(images), "png", record)).decode()
+
+
+def _plain(images: Tensor) -> str:
+    """Return the first image as a PNG file in base 64 without a record: no network made it."""
+    file = io.BytesIO()
+    _picture(images).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _picture(images: Tensor) -> Image.Image:
+    return to_picture(to_uint8(torch.as_tensor(images).detach().clamp(-1, 1))[0])
