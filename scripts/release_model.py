@@ -183,6 +183,13 @@ def page(
     hours, epochs = last["Timing/total_hours"]["mean"], facts.nimg / data["count"]
     config = yaml.safe_load((run / "config.yaml").read_text())
     machine, command = sessions(run)
+    told_half = "half precision, as it came home from training"
+    if half[1]:
+        told_half = (
+            f"half precision; pictures differ from those of the full precision by {half[0]:.3f} grey levels in the "
+            f"mean, {half[1]} at most"
+        )
+    took = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
     augmentation = "no augmentation"
     if config["augment"]["mode"] != "none":
         pipe = config["augment"]["pipe"]
@@ -195,14 +202,13 @@ def page(
         + (", mirrored" if data["mirror"] else ""),
         "licence of the photographs": data["licence"],
         "licence of the weights": facts.licence,
-        "training": f"{facts.nimg:,} images shown, {epochs:.1f} epochs, {hours:.2g} hours on {machine}, "
+        "training": f"{facts.nimg:,} images shown, {epochs:.1f} epochs, {took} on {machine}, "
         f"median {speed:.1f} images/s",
         "preset": f"{facts.card['preset']}: batch {facts.card['batch']}, "
         f"R1 γ {facts.card['r1_gamma']:g}, {augmentation}",
         "at the end": ", ".join(f"{k.split('/', 1)[1]} {last[k]['mean']:.3f}" for k in shown if k in last),
         "parameters": f"generator {millions[0]:.2f} M, discriminator {millions[1]:.2f} M",
-        "file": f"{size_mib:.1f} MiB, half precision; pictures differ from those of the full precision by "
-        f"{half[0]:.3f} grey levels in the mean, {half[1]} at most",
+        "file": f"{size_mib:.1f} MiB, {told_half}",
         "model hash": f"`{model.model_hash}`",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
