@@ -86,7 +86,7 @@ class Variant:
         config = with_fp16_clamp(config) if "fp16" in chosen else config
         recorded = "graphs" in chosen
         self.config = replace(
-            config, forms=forms, compile="compile" in chosen, cuda_graphs="manual" if recorded else "none"
+            config, forms=forms, compile="compile" in chosen, cuda_graphs="on" if recorded else "off"
         )
         self.device = device
         torch.backends.cudnn.benchmark = "nobench" not in chosen

@@ -56,7 +56,7 @@ def release(run: Path, snapshot_file: Path, name: str, hours_before: float) -> P
         "batch": config["batch"],
         "r1_gamma": config["loss"]["r1_gamma"],
         "training_hours": round(hours_before + ticks[-1]["Timing/total_hours"]["mean"], 2),
-        "limits": "Small and early: pictures show composition and light better than detail. "
+        "limits": "Early: pictures show composition and light better than detail. "
         "It knows the landscapes of its data set and nothing else.",
     }
     facts = dataclasses.replace(snapshot.facts, licence=LICENCE, card=card)
@@ -72,6 +72,15 @@ def read_ticks(run: Path, nimg: int) -> list[dict[str, Any]]:
     """Return the statistics of a run up to ``nimg`` images."""
     ticks = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     return [tick for tick in ticks if tick["nimg"] <= nimg]
+
+
+def sessions(run: Path) -> tuple[str, str]:
+    """Return what the run was trained on, and the command of its last session."""
+    environment = json.loads((run / "environment.json").read_text())["sessions"][-1]
+    machine = environment.get("cuda") or "two processor cores shared with other work"
+    words = environment["command"][1:]
+    words = ["RUN" if before == "--out" else word for before, word in zip(["", *words], words, strict=False)]
+    return machine, "capriccio " + " ".join("PHOTOS" if word.endswith(".zip") else word for word in words)
 
 
 def pictures_of(model: Model, seeds: range, psi: float) -> list[Image.Image]:
@@ -108,9 +117,9 @@ def draw(model: Model, run: Path, ticks: list[dict[str, Any]], name: str) -> Non
 
     sheets = sorted((run / "samples").glob("fakes-*.png"))
     sheets = [path for path in sheets if int(path.stem.split("-")[1]) <= model.facts.nimg // 1000]
-    chosen = [sheets[round(i * (len(sheets) - 1) / 5)] for i in range(6)]
+    chosen = list(dict.fromkeys(sheets[round(i * (len(sheets) - 1) / 5)] for i in range(6)))
     height = model.size[0]
-    strips = Image.new("RGB", (Image.open(sheets[0]).width, 6 * (2 * height + 8) - 8), "white")
+    strips = Image.new("RGB", (Image.open(sheets[0]).width, len(chosen) * (2 * height + 8) - 8), "white")
     for i, path in enumerate(chosen):
         with Image.open(path) as sheet:
             strips.paste(sheet.crop((0, 0, sheet.width, 2 * height)), (0, i * (2 * height + 8)))
@@ -172,6 +181,19 @@ def page(
     facts, data, last = model.facts, model.facts.data, ticks[-1]
     speed = statistics.median(t["Timing/images_per_sec"]["mean"] for t in ticks)
     hours, epochs = last["Timing/total_hours"]["mean"], facts.nimg / data["count"]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    machine, command = sessions(run)
+    told_half = "half precision, as it came home from training"
+    if half[1]:
+        told_half = (
+            f"half precision; pictures differ from those of the full precision by {half[0]:.3f} grey levels in the "
+            f"mean, {half[1]} at most"
+        )
+    took = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+    augmentation = "no augmentation"
+    if config["augment"]["mode"] != "none":
+        pipe = config["augment"]["pipe"]
+        augmentation = f"augmentation {config['augment']['mode']} ({pipe}), p {facts.augment_p:.3f} at the end"
     shown = ("Loss/G/loss", "Loss/D/loss", "Loss/signs/real", "Progress/pl_mean")
     millions = [sum(p.numel() for p in n.parameters()) / 1e6 for n in (model.generator, model.discriminator) if n]
     rows = {
@@ -180,14 +202,13 @@ def page(
         + (", mirrored" if data["mirror"] else ""),
         "licence of the photographs": data["licence"],
         "licence of the weights": facts.licence,
-        "training": f"{facts.nimg:,} images shown, {epochs:.1f} epochs, {hours:.1f} hours on two processor cores "
-        f"shared with other work, median {speed:.1f} images/s",
+        "training": f"{facts.nimg:,} images shown, {epochs:.1f} epochs, {took} on {machine}, "
+        f"median {speed:.1f} images/s",
         "preset": f"{facts.card['preset']}: batch {facts.card['batch']}, "
-        f"R1 γ {facts.card['r1_gamma']:g}, no augmentation",
+        f"R1 γ {facts.card['r1_gamma']:g}, {augmentation}",
         "at the end": ", ".join(f"{k.split('/', 1)[1]} {last[k]['mean']:.3f}" for k in shown if k in last),
         "parameters": f"generator {millions[0]:.2f} M, discriminator {millions[1]:.2f} M",
-        "file": f"{size_mib:.1f} MiB, half precision; pictures differ from those of the full precision by "
-        f"{half[0]:.3f} grey levels in the mean, {half[1]} at most",
+        "file": f"{size_mib:.1f} MiB, {told_half}",
         "model hash": f"`{model.model_hash}`",
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
@@ -236,8 +257,9 @@ The same latents through the averaged generator, from the start to the end:
 ## The commands
 
 ```bash
-capriccio train PHOTOS --out {run.name} --resolution {model.size[0]} --preset {facts.card["preset"]} --mirror --resume
-python scripts/release_model.py {run.name} --name {name}
+{command}
+python scripts/release_model.py RUN --name {name}
+python scripts/release_directions.py {name}
 ```
 """
 

@@ -612,27 +612,27 @@ class EvaluationConfig:
         _check("evaluation", (self.batch >= 1, f"batch must be at least 1, got {self.batch}"))
 
 
-FirForm = Literal["depthwise", "shifted", "triton"]
-UpForm = Literal["transposed", "phases", "folded"]
-EpilogueForm = Literal["matrix", "pointwise"]
-Layout = Literal["channels_last", "contiguous"]
-CudaGraphs = Literal["none", "manual"]
+FirForm = Literal["auto", "depthwise", "shifted", "triton"]
+UpForm = Literal["auto", "transposed", "phases", "folded"]
+EpilogueForm = Literal["auto", "matrix", "pointwise"]
+Layout = Literal["auto", "channels_last", "contiguous"]
+CudaGraphs = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormsConfig:
     """In which of several equal forms the networks compute: they differ in speed and rounding, in nothing else.
 
-    The defaults are the fastest on processors, where they were measured; docs/gpu.md says how to measure the others.
+    auto: what was measured to be fastest on the device; docs/gpu.md has the measurements.
     """
 
-    fir: FirForm = "depthwise"
+    fir: FirForm = "auto"
     """Low-pass filter: a depthwise convolution, shifted maps added up (which a compiler fuses), or a Triton kernel."""
-    up: UpForm = "transposed"
+    up: UpForm = "auto"
     """Convolution that doubles the size: transposed, one to four phases, or that with the filter folded in."""
-    epilogue: EpilogueForm = "matrix"
+    epilogue: EpilogueForm = "auto"
     """Noise and bias: one matrix product, or additions one by one (which a compiler fuses)."""
-    layout: Layout = "channels_last"
+    layout: Layout = "auto"
     """How feature maps lie in memory."""
 
 
@@ -674,8 +674,8 @@ class RunConfig:
     """fp32, bf16, fp16, or the fastest safe one of the machine."""
     compile: bool = False
     """Compile the four phases with torch.compile."""
-    cuda_graphs: CudaGraphs = "none"
-    """Record the work of a phase on a GPU once and replay it as one graph."""
+    cuda_graphs: CudaGraphs = "auto"
+    """Record the work of every phase on a GPU once and replay it; auto: where there is one GPU."""
     forms: FormsConfig = field(default_factory=FormsConfig)
     """In which of several equal forms the networks compute."""
 

@@ -105,7 +105,7 @@ def test_a_latents_file_fills_a_side_of_the_table(page, server, tmp_path):
 def test_files_that_cannot_be_used_are_explained_where_they_were_brought(page, server):
     page.forgiven.append("422")
     page.goto(f"{server.url}/studio#/mix?rows=1&cols=3")
-    for name, reason in (("page.jpg", "The picture"), ("mine.npz", "not a latents file")):
+    for name, reason in (("page.jpg", "The file is not a picture"), ("mine.npz", "not a latents file")):
         page.get_by_role("button", name="One more on the left").click()
         page.locator("#own").set_input_files({"name": name, "mimeType": "image/jpeg", "buffer": b"<html><p>no</html>"})
         page.locator(".arrivals .error").wait_for()
@@ -156,6 +156,14 @@ def test_a_made_picture_is_reconstructed_and_the_verdict_said_with_both_histogra
         assert "made by this network" in report.read()
 
 
+def test_who_has_no_picture_at_hand_tries_one_the_model_made(page, server):
+    page.goto(f"{server.url}/studio#/detect")
+    page.get_by_role("button", name="Try one it made").click()
+    page.locator(".verdict").wait_for(timeout=PATIENCE)
+    loaded(page, ".trio img", 3)
+    assert page.locator(".case h2").inner_text().startswith("№ ")
+
+
 def test_several_pictures_are_judged_one_after_another(page, server):
     page.goto(f"{server.url}/studio#/detect")
     page.locator("#file").set_input_files([jpeg("one.jpg"), jpeg("two.jpg")])
@@ -171,5 +179,5 @@ def test_a_detection_is_cancelled_and_a_wrong_file_explained(page, server):
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("Cancelled.").wait_for(timeout=PATIENCE)
     page.locator("#file").set_input_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": b"<html><p>no</html>"})
-    page.locator("main .error").wait_for()
-    assert "The picture" in page.locator("main .error").inner_text()
+    page.locator(".case .error").wait_for()
+    assert "The file is not a picture" in page.locator(".case .error").inner_text()

@@ -24,6 +24,14 @@ def test_the_gallery_goes_on_and_holds_what_is_pinned(page, server):
     addressed(page, "from=100")
 
 
+def test_the_gallery_fills_a_tall_screen_without_being_scrolled(page, server):
+    page.set_viewport_size({"width": 2560, "height": 1440})
+    page.goto(f"{server.url}/studio#/generate?from=100")
+    for _ in range(2):
+        page.wait_for_function("() => document.querySelector('.grid + p')?.getBoundingClientRect().top > innerHeight")
+        page.get_by_role("button", name="Others").click()
+
+
 def test_a_picture_opens_large_with_its_truncation_strip_and_neighbours(page, server):
     page.goto(f"{server.url}/studio#/generate?from=7")
     page.get_by_role("button", name="Open № 7").click()
@@ -76,7 +84,10 @@ def test_the_mixing_table_fills_and_layers_change_it(page, server):
 def test_a_direction_changes_the_picture_and_the_address(page, server):
     page.goto(f"{server.url}/studio#/edit?of=104")
     loaded(page, ".halves img", 2)
+    track = "slider => ['--from', '--to'].map(name => slider.style.getPropertyValue(name))"
+    assert page.locator("#d-snow").evaluate(track) == ["50%", "50%"]  # nothing is changed, and no colour says so
     page.locator("#d-snow").fill("3")
+    assert page.locator("#d-snow").evaluate(track) == ["50%", "87.5%"]
     page.wait_for_function("() => document.querySelector('.halves .after')?.src.includes('set=snow')")
     loaded(page, ".halves img", 2)
     addressed(page, "set=snow=3")
@@ -106,6 +117,7 @@ def test_a_mixture_from_the_tray_is_edited(page, server):
 
 def test_a_walk_is_previewed(page, server):
     page.goto(f"{server.url}/studio#/walk?keys=1,2")
+    page.get_by_text("The film plays here").wait_for()
     page.get_by_label("Pace").select_option("0.75")
     page.get_by_role("button", name="Preview").click()
     loaded(page, ".stage img")

@@ -253,8 +253,7 @@ def test_files_of_something_else_are_refused(cli, tmp_path):
     refused(cli, written(tmp_path, "a.pkl", pickle.dumps({"weights": [1, 2]})), "a dictionary with 'weights'")
     refused(cli, written(tmp_path, "b.pkl", pickle.dumps([1, 2])), "a list")
     refused(cli, written(tmp_path, "c.pt", torch_bytes({"state_dict": {"a": torch.ones(2)}})), "'state_dict'")
-    refused(cli, written(tmp_path, "d.pkl", b"<html>not found</html>"), "no network file")
-    refused(cli, written(tmp_path, "e.pkl", b""), "no network file")
+    refused(cli, written(tmp_path, "d.pkl", b"not found"), "no network file")
     refused(cli, tmp_path / "absent.pkl", "does not exist")
 
 
@@ -356,7 +355,23 @@ def test_shared_layers_and_long_names_are_bounded(cli, tmp_path):
 
 def test_other_protocols_are_refused(cli, tmp_path):
     refused(cli, written(tmp_path, "a.pkl", b"\x80\x09N."), "protocol 9")
-    refused(cli, written(tmp_path, "b.pkl", pickle.dumps({"a": 1}, protocol=0)), "no network file")
+    for protocol in (0, 1):
+        for content in ({"a": 1}, [1, "b"], (1, 2, 3, 4), np.float32(1)):
+            path = written(tmp_path, "b.pkl", pickle.dumps(content, protocol=protocol))
+            refused(cli, path, "protocol 0 or 1; protocols 2 to 5 are read")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 381624121\n", "git lfs pull"),
+        (b"<!DOCTYPE html><html><title>Quota exceeded</title></html>", "a web page"),
+        (b"(nothing of this kind).", "no network file of any kind"),
+    ],
+)
+def test_what_failed_downloads_leave_is_called_by_its_name(data, told, cli, tmp_path):
+    refused(cli, written(tmp_path, "ffhq.pkl", data), told)
 
 
 def test_missing_and_extra_tensors_are_listed(cli, tmp_path):

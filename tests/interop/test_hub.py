@@ -106,9 +106,23 @@ def test_the_card_tells_the_facts_and_what_is_not_known():
 
 
 def test_a_licence_the_hub_has_no_word_for_is_named():
-    own = replace(snapshot(), facts=replace(FACTS, licence="evaluation only"))
-    header = yaml.safe_load(model_card(own, repo="a/b").split("---\n")[1])
-    assert (header["license"], header["license_name"]) == ("other", "evaluation only")
+    licence = "Evaluation only; see LICENSE beside the weights"
+    own = replace(snapshot(), facts=replace(FACTS, licence=licence))
+    card = model_card(own, repo="a/b")
+    header = yaml.safe_load(card.split("---\n")[1])
+    assert (header["license"], header["license_name"]) == ("other", "evaluation-only")  # the hub wants one word
+    assert f"Licence of the weights: {licence}." in card
+
+
+def test_what_a_foreign_file_does_not_say_is_not_stated():
+    foreign = replace(snapshot(), facts=replace(
+        FACTS, nimg=0, data={"resolution": 16, "xflip": True}, card={"converted_from": "StyleGAN2-ADA (PyTorch)"}
+    ))  # fmt: skip
+    card = model_card(foreign, repo="a/b")
+    for line in (
+        "trained for | not stated", "set aside before training | not stated", "mirrored copies added | yes",
+    ):  # fmt: skip
+        assert line in card
 
 
 @pytest.mark.parametrize("name", ["anna/toys", "a-b/c.d", "anna/toys@main", "anna/toys@refs/pr/1"])

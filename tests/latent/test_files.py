@@ -1,5 +1,6 @@
 import io
 import json
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_a_file_of_another_network_is_refused_and_says_which(suffix, tmp_path):
         ({"ws": np.zeros((8, 16), np.float32)}, r"must be \[N, num_ws, w_dim\]"),
         ({"ws": np.zeros((0, 8, 16), np.float32)}, "at least one of each"),
         ({"ws": np.zeros((1, 8, 16), np.int64)}, "floating-point"),
-        ({"z": np.zeros((1, 16), np.float32)}, "has no array 'ws'"),
+        ({"z": np.zeros((1, 16), np.float32), "q": np.zeros(3)}, "has no array 'ws' .*it has q, z"),
         ({"ws": np.zeros((2, 8, 16), np.float32), "noise.a": np.zeros((1, 4, 4), np.float32)}, "noise map a"),
     ],
 )
@@ -87,6 +88,21 @@ def test_an_array_that_claims_more_than_is_there_takes_no_memory(tmp_path):
         archive.writestr("ws.npy", member.getvalue() + b"\0" * 64)
     with pytest.raises(UsageError, match=r"huge\.npz: .*not as long as its header says"):
         load_latents(tmp_path / "huge.npz")
+
+
+@pytest.mark.parametrize("start", [b"", b"PK\x03\x04", b"\x10\0\0\0\0\0\0\0{" + b" " * 14 + b"}"])
+def test_two_gigabytes_of_zeros_take_no_memory(start, tmp_path):
+    path = tmp_path / "projected_w.npz"
+    with open(path, "wb") as file:
+        file.write(start)
+        file.truncate(2 * 2**30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match=r"projected_w\.npz: not a latents file"):
+            load_latents(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])

@@ -9,6 +9,7 @@ import torch
 
 from capriccio.config import FormsConfig, ImageShape
 from capriccio.networks.discriminator import Discriminator
+from capriccio.networks.forms import settled_forms
 from capriccio.networks.generator import Generator
 from capriccio.training.iteration import Phases, compiled_phases
 from capriccio.training.state import new_state
@@ -85,7 +86,15 @@ def test_every_phase_compiles_whole_in_every_form(forms):
 
 
 def test_a_run_computes_in_the_forms_of_its_configuration():
-    forms = FormsConfig(fir="shifted")
+    forms = FormsConfig(fir="shifted", up="phases", epilogue="pointwise", layout="channels_last")
     state = new_state(replace(run_config(), forms=forms), CPU)
     for network in (state.generator, state.generator_ema, state.discriminator):
         assert {module.forms for module in network.modules() if hasattr(module, "forms")} == {forms}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_is_left_to_the_device_is_decided_and_what_was_asked_for_stays(device):
+    settled = settled_forms(FormsConfig(up="folded"), torch.device(device))
+    assert settled.up == "folded"
+    assert "auto" not in (settled.fir, settled.epilogue, settled.layout)
+    assert settled.epilogue == {"cpu": "matrix", "cuda": "pointwise"}[device]

@@ -6,13 +6,13 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from capriccio.config import FormsConfig
 from capriccio.ops.activation import noise_bias_leaky_relu
-from capriccio.ops.conv import conv2d_resample
+from capriccio.ops.conv import PLAIN, conv2d_resample
 from capriccio.ops.resample import make_filter, upfirdn2d
 from tests.ops.test_resample_derivatives import CASES
 
@@ -48,7 +48,7 @@ def test_a_form_of_resampling_is_the_depthwise_one_in_value_and_both_derivatives
 def test_a_form_of_up_convolution_is_the_transposed_one_in_value_and_both_derivatives(up, fir, k):
     f = make_filter((1, 3, 3, 1)).double()
     x, weight = torch.randn(2, 3, 4, 6, dtype=torch.float64), torch.randn(5, 3, k, k, dtype=torch.float64)
-    forms = FormsConfig(up=up, fir=fir)
+    forms = replace(PLAIN, up=up, fir=fir)
     assert_alike(
         lambda x, w: conv2d_resample(x, w, f, resampling="up", forms=forms),
         lambda x, w: conv2d_resample(x, w, f, resampling="up"),
@@ -59,7 +59,7 @@ def test_a_form_of_up_convolution_is_the_transposed_one_in_value_and_both_deriva
 
 def test_an_unusual_filter_is_transposed_whatever_is_asked_for():
     f, x, weight = make_filter((1, 2, 1)), torch.randn(1, 2, 4, 4), torch.randn(2, 2, 3, 3)
-    folded = conv2d_resample(x, weight, f, resampling="up", forms=FormsConfig(up="folded"))
+    folded = conv2d_resample(x, weight, f, resampling="up", forms=replace(PLAIN, up="folded"))
     torch.testing.assert_close(folded, conv2d_resample(x, weight, f, resampling="up"))
 
 

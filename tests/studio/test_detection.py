@@ -38,9 +38,9 @@ def bomb():
 @pytest.mark.parametrize(("name", "data", "reason"), [
     ("bomb.png", bomb(), "pixels than the limit"),
     ("drawing.svg", b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', "picture"),
-    ("page.jpg", b"<!doctype html><html><p>hello</p></html>", "picture"),
+    ("page.jpg", b"<!doctype html><html><p>hello</p></html>", "The file is not a picture"),
     ("empty.png", b"", "empty"),
-    ("half.png", png((32, 32))[:200], "picture"),
+    ("half.png", png((32, 32))[:200], "The file cannot be decoded"),
     ("tiny.png", png((2, 2)), "too small"),
     ("../../etc/passwd", b"root:x:0:0", "picture"),
     ("ribbon.png", png((16, 400)), "aspect"),
@@ -51,6 +51,17 @@ def test_what_cannot_be_judged_is_refused_with_a_reason(serve, name, data, reaso
     assert answer.status_code == 422, answer.text
     assert reason in answer.json()["detail"]
     assert client.get("/picture?seed=1").status_code == 200
+
+
+def test_a_form_is_told_how_to_send_the_file(serve):
+    answer = serve().post("/api/v1/detections", files={"file": ("../../etc/passwd", png((16, 16)))})
+    assert answer.status_code == 422
+    assert "curl --data-binary @FILE" in answer.json()["detail"]
+
+
+def test_a_body_nested_without_end_is_refused(serve):
+    answer = serve().post("/api/v1/walks", content="[" * 100_000, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (400, "The body is not JSON that can be read.")
 
 
 def test_too_large_a_file_is_refused(serve):

@@ -15,9 +15,10 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 from capriccio.config import AugmentConfig, LossConfig
+from capriccio.errors import ConfigError
 from capriccio.runtime import Processes
 from capriccio.training.iteration import Phases, Trainer
-from capriccio.training.recording import WARM_UP_CALLS, Captured, Recorder, run_directly
+from capriccio.training.recording import WARM_UP_CALLS, Captured, Recorder, is_recorded, run_directly
 from capriccio.training.report import Statistics
 from capriccio.training.state import TrainingState, new_state
 from tests.training.tiny import CPU, assert_same, draws, reals, run_config, tensors_of
@@ -113,3 +114,17 @@ def test_inputs_of_another_shape_are_no_replay():
         recorder("a", lambda x: x + 1, (torch.zeros(2),), [])
     with pytest.raises(AssertionError, match="same shapes"):
         recorder("a", lambda x: x + 1, (torch.zeros(3),), [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "world", "recorded"),
+    [("auto", "cuda", 1, True), ("auto", "cuda", 2, False), ("auto", "cpu", 1, False), ("off", "cuda", 1, False)],
+)
+def test_work_is_recorded_on_a_single_gpu(asked, device, world, recorded):
+    assert is_recorded(asked, torch.device(device), Processes(0, world)) is recorded
+
+
+@pytest.mark.parametrize(("device", "world"), [("cpu", 1), ("cuda", 2)])
+def test_recording_that_cannot_be_is_refused(device, world):
+    with pytest.raises(ConfigError, match="leave it at auto"):
+        is_recorded("on", torch.device(device), Processes(0, world))

@@ -127,7 +127,7 @@ def test_a_network_that_cannot_be_measured_costs_the_number_not_the_run(archive,
 def test_what_is_missing_is_said_before_anything_is_learnt(archive, tmp_path, evaluation, told):
     with pytest.raises((UsageError, ConfigError), match=told):
         train(replace(run_config(archive), evaluation=evaluation), tmp_path / "run", echo=lambda line: None)
-    assert not list((tmp_path / "run").rglob("*.safetensors"))
+    assert not (tmp_path / "run").exists()  # the corrected command may name the same folder
 
 
 def test_metrics_may_change_when_a_run_is_resumed(archive, tmp_path):

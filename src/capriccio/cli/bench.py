@@ -17,6 +17,10 @@ _DEFAULTS = {"resolution": "64", "channel_base": 4096, "channel_max": 256, "mapp
 """The configuration whose figures docs/benchmarks.md has."""
 
 
+_PEAK_BATCH = {"cuda": 512}
+"""Images in the convolutions of the peak; a GPU is not filled by what fills a processor."""
+
+
 def run(argv: Sequence[str]) -> int:
     """Measure and tell."""
     asked = _parser().read(argv)
@@ -54,6 +58,7 @@ def _measure(asked: Any) -> dict[str, Any]:
     config, reference = configured(asked), configured(_DEFAULTS)
     device = choose_device(asked.device)
     chosen = choose_precision(asked.precision, device)
+    config = replace(config, compile=asked.compile)
     if chosen.name == "fp16":
         config = with_fp16_clamp(config)
     training, generating = judged_flops(config, reference)
@@ -66,7 +71,7 @@ def _measure(asked: Any) -> dict[str, Any]:
             progress(done, len(precisions) + 1)
             speeds[name] = measure(
                 TrainingWorkload(config, device, dtype),
-                ConvolutionPeak(device, dtype or torch.float32, batch=16),
+                ConvolutionPeak(device, dtype or torch.float32, batch=_PEAK_BATCH.get(device.type, 16)),
                 device,
                 iterations=asked.iterations if done == 0 else max(asked.iterations // 4, 1),
                 shares=shares,
@@ -191,6 +196,7 @@ def _parser() -> CommandParser:
     flag("--batch", type=int, default=_DEFAULTS["batch"], help="Images per iteration.")
     flag("--precision", type=str, default="auto", help="auto, fp32, bf16 or fp16; fp32 is always measured beside it.")
     flag("--iterations", type=int, default=12, help="Measured iterations; the figures are medians.")
+    flag("--compile", action="store_true", help="Compile the phases, as 'train --compile' does.")
     flag("--device", type=str, default="auto", help=DEVICE_HELP)
     flag(
         "--augment", type=PipeName, default=None, help="Augmentation pipe whose cost is measured, such as bgc."

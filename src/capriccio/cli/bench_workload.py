@@ -16,11 +16,19 @@ from capriccio.presets import preset
 from capriccio.runtime import Processes
 from capriccio.training.draws import PhaseName, SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
+from capriccio.training.recording import Recorder, Runner, is_recorded, run_directly
 from capriccio.training.report import Statistics
 from capriccio.training.state import new_state
 
 
-def bench_run(shape: ImageShape, *, channel_base: int, channel_max: int, mapping_depth: int, batch: int) -> RunConfig:
+def bench_run(
+    shape: ImageShape,
+    *,
+    channel_base: int,
+    channel_max: int,
+    mapping_depth: int,
+    batch: int,
+) -> RunConfig:
     """Return the run that is measured: latents of 512, skip generator, residual discriminator, batch in one round, no
     augmentation."""
     config = preset("auto", shape)
@@ -53,12 +61,16 @@ class TrainingWorkload:
         for network in (self._state.generator, self._state.discriminator, self._state.generator_ema):
             network.set_precision(dtype)
         self._clock = _PhaseClock(device)
+        # As training does: algorithms tried once, work recorded where that is possible.
+        torch.backends.cudnn.benchmark = device.type == "cuda"
+        self._runner: Runner = Recorder() if is_recorded(config.cuda_graphs, device, Processes()) else run_directly
         self._trainer = Trainer(
             config,
             Processes(),
             compiled_phases() if config.compile else Phases(),
             self._clock,
             after_phase=self._clock.note_gradients,
+            runner=self._runner,
         )
         rng = torch.Generator().manual_seed(config.seed)
         shape, net = config.generator.shape, config.generator
@@ -83,7 +95,8 @@ class TrainingWorkload:
     @torch.no_grad()
     def generate(self) -> None:
         """Generate one batch with the averaged generator, latents to images."""
-        self._state.generator_ema(self._z)
+        generator = self._state.generator_ema
+        self._runner("generate", lambda z: generator(z), (self._z,), ())
 
 
 class _NoLabels:

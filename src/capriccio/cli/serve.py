@@ -50,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
         jobs_per_client=asked.jobs_per_client,
         access_log=asked.access_log,
     )
-    model, fast, name = _models(asked)
+    model, fast, name, painted = _models(asked)
     app = create_app(model, fast=fast, name=name, settings=settings)
     _write_logs()
     config = uvicorn.Config(
@@ -63,6 +63,7 @@ def run(argv: Sequence[str]) -> int:
     host, port = socket.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"Capriccio serves '{name}' at http://{shown}:{port}/ and the studio at http://{shown}:{port}/studio")
+    print(painted)
     if asked.host not in _LOOPBACK and settings.api_key is None:
         print("Everybody who reaches this address may use it; set CAPRICCIO_API_KEY to ask for a key.", file=sys.stderr)
     sys.stdout.flush()
@@ -70,8 +71,10 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _models(asked: Any) -> tuple[Model, Model | None, str]:
-    """Return the model in float32, the one for pictures without a seed where it is another, and its name."""
+def _models(asked: Any) -> tuple[Model, Model | None, str, str]:
+    """Return the model in float32, the one for pictures without a seed where it is another, its name, and a line that
+    says in which precision pictures are painted, and why.
+    """
     from capriccio.loading.bundled import bundled_names
     from capriccio.loading.model import load
     from capriccio.runtime import choose_device, choose_precision
@@ -79,12 +82,15 @@ def _models(asked: Any) -> tuple[Model, Model | None, str]:
     model = load(asked.model, device=asked.device)
     fastest = choose_precision(asked.precision, choose_device(asked.device))
     fast = None if fastest.dtype is None else load(asked.model, device=asked.device, precision=fastest.name)
+    reason = fastest.reason
     if fast is not None and asked.precision == "auto":
         from capriccio.studio.painting import faster
 
-        fast = faster(fast, model, asked.batch)
+        low, fast = fast, faster(fast, model, asked.batch)
+        reason = "measured to be faster here" if fast is low else f"{fastest.name} was measured to be slower here"
     name = bundled_names()[0] if asked.model is None else Path(asked.model).stem
-    return model, fast, name
+    precision = "fp32" if fast in (None, model) else fastest.name
+    return model, fast, name, f"Pictures of a seed are painted in fp32, others in {precision} ({reason})."
 
 
 def _server(config: Any, app: Any) -> Any:

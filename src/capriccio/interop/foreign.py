@@ -80,12 +80,9 @@ def read_network(
 
 
 def _read(path: Path, kind: FileKind, which: WhichGenerator) -> Snapshot:
-    if kind == "unknown":
-        raise SnapshotError(
-            "it is no network file of any kind that is read (a Capriccio snapshot, an NVIDIA pickle, a rosinality "
-            "checkpoint, a state dictionary under NVIDIA's names)."
-        )
     size = path.stat().st_size
+    if kind == "unknown":
+        raise SnapshotError(_no_network(path, size))
     if size > MAX_FILE_BYTES:
         raise SnapshotError(f"it is larger than {MAX_FILE_BYTES >> 30} GiB.")
     content = safetensors_content(path) if kind == "safetensors" else _READERS[kind](_mapped(path))
@@ -97,6 +94,29 @@ def _read(path: Path, kind: FileKind, which: WhichGenerator) -> Snapshot:
         # Attributes of a damaged file can be anything; what is not checked by name fails here, not in the user's face.
         raise SnapshotError(f"it is damaged: its settings make no sense ({type(error).__name__}).") from error
 
+
+def _no_network(path: Path, size: int) -> str:
+    """Return what a file is that is no network; the first three are what failed downloads leave behind."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+        file.seek(max(0, size - 1))
+        last = file.read(1)
+    if not start:
+        return "it is empty."
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, which stands for a file that was not fetched: 'git lfs pull' fetches it."
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "it is a web page, not a network: whoever downloaded it got a page instead of the file."
+    if last == b"." and start.startswith(_OLD_PICKLE_STARTS):
+        return "it is a pickle of protocol 0 or 1; protocols 2 to 5 are read."
+    return (
+        "it is no network file of any kind that is read (a Capriccio snapshot, an NVIDIA pickle, a rosinality "
+        "checkpoint, a state dictionary under NVIDIA's names)."
+    )
+
+
+_OLD_PICKLE_STARTS = (b"}", b"]", b"c", *(b"(" + bytes((opcode,)) for opcode in b"dltciIKMJLFGVXUSN(]})"))
+"""How a dictionary, a list, a tuple or an object begins in protocols 0 and 1."""
 
 _READERS: dict[FileKind, Callable[[memoryview], Any]] = {
     "pickle": read_pickle, "torch stream": read_stream, "torch archive": read_archive

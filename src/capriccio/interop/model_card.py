@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ _SPDX = {"Apache-2.0": "apache-2.0", "MIT": "mit", "CC0-1.0": "cc0-1.0", "CC-BY-
 """Licences and the hub's words for them; all others are called "other" there, and named."""
 
 _UNKNOWN = "not stated"
+_YES_OR_NO = {"True": "yes", "False": "no"}
 
 
 def model_card(
@@ -41,6 +43,7 @@ def model_card(
     card, data = facts.card, facts.data
     shape = config.shape
     title = str(card.get("title") or repo.partition("/")[2] or repo)
+    is_ours = "converted_from" not in card  # files of other programs do not say how long they were trained
     parameters = sum(parameter.numel() for parameter in snapshot.generator.parameters())
     precision = stored if difference is None else (
         f"{stored}; pictures differ from float32's by at most {difference:.2g} of 255 grey levels over sixteen latents"
@@ -52,7 +55,7 @@ def model_card(
         f"{config.mapping.num_layers} mapping layers, z {config.z_dim}, w {config.w_dim}",
         "parameters of the generator": f"{parameters:,}",
         "discriminator in the file": "no" if snapshot.discriminator is None else "yes",
-        "trained for": f"{facts.nimg / 1000:g} thousand images",
+        "trained for": f"{facts.nimg / 1000:g} thousand images" if is_ours or facts.nimg else _UNKNOWN,
         "stored in": precision,
         "model hash": f"`{model_hash(snapshot.generator)}`",
         "software": facts.software or _UNKNOWN,
@@ -94,8 +97,13 @@ def _header(licence: str) -> dict[str, Any]:
         "license": _SPDX.get(licence, "other"),
     }
     if header["license"] == "other":
-        header["license_name"] = licence
+        header["license_name"] = _licence_id(licence)
     return header
+
+
+def _licence_id(licence: str) -> str:
+    """Return the hub's identifier of a licence it has no word for: what stands before the first ; or : as one word."""
+    return re.sub(r"[^a-z0-9.]+", "-", re.split("[;:]", licence.lower())[0]).strip("-.") or "unknown"
 
 
 def _use(repo: str, *, conditional: bool) -> str:
@@ -119,8 +127,8 @@ def _data_rows(data: Mapping[str, Any]) -> dict[str, object]:
     rows: dict[str, object] = {
         "name": data.get("name", _UNKNOWN),
         "trained on": f"{data['count']:,} pictures" if "count" in data else _UNKNOWN,
-        "set aside before training": f"{len(data.get('heldout', ())):,} pictures",
-        "mirrored copies added": "yes" if data.get("mirror") else "no",
+        "set aside before training": f"{len(data['heldout']):,} pictures" if "heldout" in data else _UNKNOWN,
+        "mirrored copies added": _YES_OR_NO.get(str(data.get("mirror", data.get("xflip"))), _UNKNOWN),
         "licence": data.get("licence", _UNKNOWN),
     }
     return rows | ({"SHA-256 over the pictures": f"`{data['hash']}`"} if "hash" in data else {})

@@ -17,10 +17,10 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ MAX_FILE_BYTES = 4 * 2**30
 
 _RECORD = "capriccio"
 _NOISE = "noise."
+_Contents = tuple[dict[str, Tensor], str | None]
+"""Arrays by name, and the record."""
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, SyntaxError, struct.error,
             zipfile.BadZipFile, zlib.error, SafetensorError)  # fmt: skip
 
@@ -136,11 +138,7 @@ def load_latents(path: str | Path, *, num_ws: int | None = None, w_dim: int | No
         raise UsageError(f"{path}: there is no such latents file.")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UsageError(f"{path}: larger than {MAX_FILE_BYTES >> 30} GiB.")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error}).") from error
-    return read_latents(data, str(path), num_ws=num_ws, w_dim=w_dim)
+    return _checked(lambda: _contents(path), str(path), num_ws, w_dim)
 
 
 def read_latents(
@@ -157,11 +155,30 @@ def read_latents(
 
     Raises: UsageError as :func:`load_latents`.
     """
+
+    def contents() -> _Contents:
+        return _read_npz(io.BytesIO(data), max_bytes) if data[:2] == b"PK" else _read_safetensors(data, max_bytes)
+
+    return _checked(contents, name, num_ws, w_dim)
+
+
+def _contents(path: Path) -> _Contents:
+    """Read a file's arrays and record; what is no latents file is told before its length is taken as memory."""
+    with open(path, "rb") as file:
+        if file.read(2) == b"PK":
+            return _read_npz(file, MAX_FILE_BYTES)
+    with safe_open(path, "pt"):  # its header must account for every byte of the file
+        return _read_safetensors(path.read_bytes(), MAX_FILE_BYTES)
+
+
+def _checked(read: Callable[[], _Contents], name: str, num_ws: int | None, w_dim: int | None) -> Latents:
+    """Return latents that fit a network, or raise an error that begins with the file's name."""
     try:
-        arrays, record = _read_npz(data, max_bytes) if data[:2] == b"PK" else _read_safetensors(data, max_bytes)
-        latents = _latents(arrays, record)
+        latents = _latents(*read())
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
+    except PermissionError as error:
+        raise UsageError(f"{name}: cannot be read ({error.strerror}).") from error
     except _DAMAGED as error:
         raise UsageError(f"{name}: not a latents file, or damaged ({error}).") from error
     for what, needed, came in (("num_ws", num_ws, latents.ws.shape[1]), ("w_dim", w_dim, latents.ws.shape[2])):
@@ -193,10 +210,14 @@ def _suffix(path: Path) -> str:
 def _latents(arrays: dict[str, Tensor], record: str | None) -> Latents:
     ws = arrays.get("ws", arrays.get("w"))
     if ws is None:
-        raise UsageError(f"has no array 'ws' (or NVIDIA's 'w'); it has {', '.join(sorted(arrays)) or 'nothing'}.")
+        raise _no_latents(arrays)
     facts = _facts(record)
     noise = {name.removeprefix(_NOISE): a.float() for name, a in arrays.items() if name.startswith(_NOISE)}
     return Latents(ws=ws.float(), noise=noise, **facts)
+
+
+def _no_latents(names: Iterable[str]) -> UsageError:
+    return UsageError(f"has no array 'ws' (or NVIDIA's 'w'); it has {', '.join(sorted(names)) or 'nothing'}.")
 
 
 def _facts(record: str | None) -> dict[str, Any]:
@@ -210,7 +231,7 @@ def _facts(record: str | None) -> dict[str, Any]:
         return {}
 
 
-def _read_safetensors(data: bytes, max_bytes: int) -> tuple[dict[str, Tensor], str | None]:
+def _read_safetensors(data: bytes, max_bytes: int) -> _Contents:
     if len(data) > max_bytes:
         raise UsageError(f"larger than {max_bytes:,} bytes.")
     arrays = safetensors_arrays(data)  # checks every offset against the true length
@@ -219,9 +240,9 @@ def _read_safetensors(data: bytes, max_bytes: int) -> tuple[dict[str, Tensor], s
     return arrays, record
 
 
-def _read_npz(data: bytes, max_bytes: int) -> tuple[dict[str, Tensor], str | None]:
+def _read_npz(source: IO[bytes], max_bytes: int) -> _Contents:
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+    with zipfile.ZipFile(source) as archive:
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
         if sum(member.file_size for member in members) > max_bytes:
             raise UsageError(f"unpacks to more than {max_bytes:,} bytes.")
@@ -230,6 +251,8 @@ def _read_npz(data: bytes, max_bytes: int) -> tuple[dict[str, Tensor], str | Non
                 arrays[member.filename.removesuffix(".npy")] = _read_npy(file.read())
     text = arrays.pop(_RECORD, None)
     record = text.tobytes().decode("utf-8", "replace") if text is not None else None
+    if not arrays.keys() & {"ws", "w"}:
+        raise _no_latents(arrays)
     wanted = {name: a for name, a in arrays.items() if name in ("ws", "w") or name.startswith(_NOISE)}
     for name, a in wanted.items():
         if a.dtype.kind != "f":

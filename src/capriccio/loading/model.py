@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capriccio.config import GeneratorConfig, ImageShape
+from capriccio.config import FormsConfig, GeneratorConfig, ImageShape
 from capriccio.errors import ShapeError, SnapshotError, UsageError
 from capriccio.interop.foreign import read_network
 from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
@@ -79,6 +79,9 @@ class Model:
         self.generator = snapshot.generator
         self.discriminator = snapshot.discriminator
         self.encoder = snapshot.encoder
+        for network in (self.generator, self.discriminator):
+            if network is not None:
+                network.set_forms(FormsConfig())  # those that suit the device
         self.facts: SnapshotFacts = snapshot.facts
         self.model_hash = model_hash(snapshot.generator)
         self.tuning: Tuning | None = None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from capriccio.config import FormsConfig
+from capriccio.ops.convolution import conv2d
 from capriccio.ops.resample import downsample2d, upfirdn2d, upsample2d
 from capriccio.ops.up_convolution import up_convolution
 
 Resampling = Literal["none", "up", "down"]
 
-PLAIN = FormsConfig()
+PLAIN = FormsConfig(fir="depthwise", up="transposed", epilogue="matrix", layout="channels_last")
 """The forms that are fastest on processors."""
 
 
@@ -43,16 +43,16 @@ def conv2d_resample(
     k = weight.shape[-1]
     p = k // 2
     if resampling == "none":
-        return F.conv2d(x, weight, bias, padding=p)
+        return conv2d(x, weight, bias, padding=p)
     assert f is not None, "resampling needs a filter"
     taps = f.shape[-1]
     if resampling == "down":
         if k == 1:
-            return F.conv2d(downsample2d(x, f, form=forms.fir), weight, bias)
+            return conv2d(downsample2d(x, f, form=forms.fir), weight, bias)
         before, after = p + (taps - 1) // 2, p + (taps - 2) // 2
-        return F.conv2d(upfirdn2d(x, f, padding=(before, after) * 2, form=forms.fir), weight, bias, stride=2)
+        return conv2d(upfirdn2d(x, f, padding=(before, after) * 2, form=forms.fir), weight, bias, stride=2)
     assert bias is None, "bias goes after the filter when up-sampling"
     if k == 1:
         # 1×1 and zero-insertion commute: convolve the small map.
-        return upsample2d(F.conv2d(x, weight), f, form=forms.fir)
+        return upsample2d(conv2d(x, weight), f, form=forms.fir)
     return up_convolution(x, weight, f, forms)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from capriccio.config import FormsConfig
+from capriccio.ops.convolution import conv2d, conv_transpose2d
 from capriccio.ops.layout import memory_format
 from capriccio.ops.resample import upfirdn2d
 
@@ -34,11 +35,11 @@ def up_convolution(x: Tensor, weight: Tensor, f: Tensor, forms: FormsConfig) -> 
     k, taps = weight.shape[-1], f.shape[-1]
     plain = forms.up == "transposed" or k != _SIDE or f.ndim != 2 or taps != _TAPS
     if not plain and forms.up == "folded":
-        return F.pixel_shuffle(F.conv2d(x, _laid_out(folded_weight(weight, f), forms), padding=1), 2)
+        return F.pixel_shuffle(conv2d(x, _laid_out(folded_weight(weight, f), forms), padding=1), 2)
     if plain:
-        y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+        y = conv_transpose2d(x, weight.transpose(0, 1), stride=2)
     else:
-        y = F.pixel_shuffle(F.conv2d(x, _laid_out(phase_weight(weight), forms), padding=1), 2)
+        y = F.pixel_shuffle(conv2d(x, _laid_out(phase_weight(weight), forms), padding=1), 2)
         y = y[:, :, : 2 * x.shape[2] + 1, : 2 * x.shape[3] + 1]
     # The transposed convolution spreads each sample over k positions, that is k − 1 of padding; what the two-step
     # form (zero-insert, pad, filter, convolve) has more or less than that is applied by the filter.

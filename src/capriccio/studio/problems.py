@@ -98,6 +98,8 @@ def _told(request: Request, error: HTTPException) -> str:
         return "There is nothing at this address; /studio is the studio, /api/v1/docs lists the addresses."
     if error.status_code == 405:
         return f"{request.method} is not understood here."
+    if error.status_code == 400:  # what the framework says of JSON that is no text, or nested thousands of levels deep
+        return "The body is not JSON that can be read."
     return str(error.detail)
 
 

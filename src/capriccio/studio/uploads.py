@@ -40,8 +40,10 @@ class Target:
 
 
 async def received(request: Request) -> bytes:
-    """Return the body of a request, which the guard keeps within limits. Raises: Problem for an empty one."""
+    """Return the body of a request, which the guard keeps within limits. Raises: Problem for an empty one or a form."""
     data = await request.body()
+    if data.startswith(b"--") and request.headers.get("content-type", "").startswith("multipart/"):
+        raise Problem(422, "This is a form. Send the file itself as the body: curl --data-binary @FILE, not -F.")
     if not data:
         raise Problem(422, "The file is empty; send its bytes as the body of the request.")
     return data
@@ -58,7 +60,7 @@ async def received_picture(request: Request, shape: ImageShape, model_hash: str)
         async with _decoding:
             return await run_in_threadpool(_decoded, data, shape, model_hash)
     except PictureError as error:
-        raise Problem(422, f"The picture {error}.") from error
+        raise Problem(422, f"The file {error}.") from error
 
 
 def _decoded(data: bytes, shape: ImageShape, model_hash: str) -> Target:

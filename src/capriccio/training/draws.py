@@ -92,7 +92,7 @@ class SeededDraws:
             salt=state.salt,
             augment=config.augment,
             augment_p=state.augmentation.p,
-            fixed_shape=config.compile or config.cuda_graphs != "none",
+            fixed_shape=config.compile or device.type == "cuda",
             nimg=state.nimg,
             rank=rank,
             num_processes=num_processes,

@@ -48,7 +48,7 @@ from capriccio.training.feed import Feed, open_data
 from capriccio.training.greeting import greeting, number_of_pictures
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.overfitting import Overfitting, measure_overfitting
-from capriccio.training.recording import Recorder, run_directly
+from capriccio.training.recording import Recorder, is_recorded, run_directly
 from capriccio.training.report import RunLog, Statistics, memory_use
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.samples import SampleSheet, save_reals
@@ -105,6 +105,7 @@ def train(
     precision = choose_precision(config.precision, chosen_device)
     origin = _Origin(init_from or None, continue_from or None)
     with joined_processes(chosen_device) as processes, collected_signals() as signals, ExitStack() as stack:
+        is_recorded(config.cuda_graphs, chosen_device, processes)  # told now if it cannot be
         if config.batch % processes.world_size:
             raise ConfigError(
                 f"--batch: {config.batch} pictures cannot be shared evenly by {processes.world_size} processes."
@@ -123,12 +124,14 @@ def train(
             config = replace(config, augment=augment)
         if not (resume and any(folder.checkpoints.glob("*"))):
             origin.check(config)  # before the folder is made, so that a mistyped file changes nothing
+        wanted = config.evaluation.metrics  # names and weights of metrics are mistyped, too
+        metrics = SnapshotMetrics(config, folder.path, processes, chosen_device) if wanted else None
         if processes.is_main:
             folder.open(config, resume=resume)
             stack.enter_context(folder.claimed())
         processes.wait()
         log = stack.enter_context(closing(RunLog(folder.path if processes.is_main else None, echo)))
-        run = _Run(config, folder, log, data, processes, chosen_device, precision, signals, origin)
+        run = _Run(config, folder, log, data, processes, chosen_device, precision, signals, origin, metrics)
         try:
             run.start(resume=resume)
             return run.to_the_end()
@@ -191,6 +194,7 @@ class _Run:
         precision: ChosenPrecision,
         signals: list[int],
         origin: _Origin,
+        metrics: SnapshotMetrics | None,
     ) -> None:
         self.config = config
         self.folder = folder
@@ -212,10 +216,10 @@ class _Run:
         self.clock = _Clock()
         self.doctor: LiveDoctor | None = None
         phases = compiled_phases() if config.compile else Phases()
-        runner = Recorder() if config.cuda_graphs == "manual" else run_directly
+        runner = Recorder() if is_recorded(config.cuda_graphs, device, processes) else run_directly
         self.trainer = Trainer(config, processes, phases, self.statistics, runner=runner)
         self.sheet = SampleSheet(config.generator, data.train, device)
-        self.metrics = SnapshotMetrics(config, folder.path, processes, device) if config.evaluation.metrics else None
+        self.metrics = metrics
 
     # ---- beginning
 

@@ -15,6 +15,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from capriccio.config import CudaGraphs
+from capriccio.errors import ConfigError
+from capriccio.runtime import Processes
+
 Work = Callable[..., Any]
 """From nested tuples of tensors to nested tuples of tensors; leaves gradients in ``.grad`` of some parameters. Draws no
 random number, waits for nothing, and always does the same operations on the same shapes."""
@@ -41,6 +45,17 @@ class Runner(Protocol):
 def run_directly(key: Hashable, work: Work, inputs: tuple[Any, ...], parameters: Sequence[Tensor]) -> Any:
     """Do the work, operation by operation."""
     return work(*inputs)
+
+
+def is_recorded(asked: CudaGraphs, device: torch.device, processes: Processes) -> bool:
+    """Return whether work is to be recorded: on a GPU that shares no gradients with others, unless told otherwise.
+
+    Raises: ConfigError if it was asked for and cannot be.
+    """
+    possible = device.type == "cuda" and processes.world_size == 1
+    if asked == "on" and not possible:
+        raise ConfigError("--cuda_graphs on: needs a GPU, and a run of a single process; leave it at auto.")
+    return possible and asked != "off"
 
 
 class Recorder:

@@ -1,8 +1,9 @@
 // Detect: pictures are dropped, reconstructed before one's eyes, and judged in plain words.
-import {fileInput, h, svg} from "./dom.js";
+import {fileInput, freshSeed, grouped, h, svg} from "./dom.js";
 import {follow} from "./jobs.js";
 import {aspect} from "./picture.js";
-import {upload} from "./server.js";
+import {pictureAddress} from "./recipes.js";
+import {file as fileAt, upload} from "./server.js";
 import {takesDrops} from "./picker.js";
 
 const SIGNS = {"made": "◆", "not-made": "○", "undecided": "?", "out-of-domain": "△"};
@@ -38,13 +39,23 @@ export function detect(table, model) {
     judging = false;
   }
 
+  const failed = h("p", {class: "error", role: "alert"});
+  const own = h("button", {type: "button", "data-key": "n", onclick: async () => {
+    const of = freshSeed();
+    failed.textContent = "";
+    try {
+      take([new File([await fileAt(pictureAddress({of, psi: model.psi}, {format: "png"}))], `№ ${grouped(of)}`)]);
+    } catch (error) { failed.textContent = error.message; }
+  }}, "Try one it made");
+
   takesDrops(zone, {files: take});
   table.replaceChildren(
     h("div", {class: "head"}, h("h1", {}, "Detect"), h("p", {class: "quiet"},
       `Did ${model.name} make this picture? What a network made, it can make again; photographs it cannot.`)),
     ...(model.detects ? [] : [h("p", {class: "notice"}, "This model is not calibrated, so pictures are reconstructed without a verdict: ",
       h("code", {}, "capriccio calibrate"))]),
-    zone, stage);
+    zone, h("div", {class: "actions tries"}, own, h("span", {class: "quiet"}, "No picture at hand? This paints one and asks about it."), failed),
+    stage);
   return () => { waiting.length = 0; running.forEach(job => job.stop()); };
 }
 

@@ -46,8 +46,12 @@ export function edit(table, model) {
   const before = h("img", {alt: ""}), after = h("img", {class: "after", alt: ""});
   const halves = h("div", {class: "picture halves", style: aspect()}, before, after, h("span", {class: "line", "aria-hidden": "true"}));
   const edge = h("input", {type: "range", min: 0, max: 100, value: 0, "aria-label": "Before and after"});
-  edge.addEventListener("input", () => halves.style.setProperty("--edge", `${edge.value}%`));
-  halves.style.setProperty("--edge", "0%");
+  const uncover = () => {
+    halves.style.setProperty("--edge", `${edge.value}%`);
+    halves.classList.toggle("whole", edge.value === "0");
+  };
+  edge.addEventListener("input", uncover);
+  uncover();
   const told = h("h2", {}), said = h("p", {class: "error", role: "alert"}), arrivals = h("div", {class: "arrivals", "aria-live": "polite"});
   const pin = h("button", {type: "button", onclick: () => togglePin(recipe())});
   const markPin = () => { pin.textContent = isPinned(recipe()) ? "Unpin" : "Pin"; };
@@ -95,11 +99,14 @@ export function edit(table, model) {
 
   function direction({name, about, unit}) {
     const shown = h("output", {for: `d-${name}`});
-    const slider = h("input", {type: "range", id: `d-${name}`, min: -REACH, max: REACH, step: 0.1, title: "Double click: back to nothing"});
+    const slider = h("input", {type: "range", class: "both-ways", id: `d-${name}`, min: -REACH, max: REACH, step: 0.1, title: "Double click: back to nothing"});
     const chosen = h("select", {"aria-label": `Layers of ${name}`}, h("option", {value: ""}, "its own layers"),
       ...["all", ...Object.keys(model.named_rows)].map(key => h("option", {value: key}, key)));
     const take = () => {
       strengths.set(name, Number(slider.value));
+      const share = (Number(slider.value) + REACH) / (2 * REACH) * 100;
+      slider.style.setProperty("--from", `${Math.min(50, share)}%`);
+      slider.style.setProperty("--to", `${Math.max(50, share)}%`);
       shown.textContent = Number(slider.value) > 0 ? `+${slider.value}` : slider.value.replace("-", "−");
     };
     const show = () => { slider.value = strengths.get(name) ?? 0; chosen.value = layers.get(name) ?? ""; take(); };

@@ -17,7 +17,7 @@ export function generate(table, model) {
   let count = 0;
   const grid = h("div", {class: "grid", role: "list", "aria-label": "Gallery"});
   const strip = h("div", {class: "strip", role: "group", "aria-label": "The same picture from psi 0 to 1.2", tabindex: "0"});
-  const end = h("p", {class: "quiet"}, "More as you scroll.");
+  const end = h("p", {class: "quiet end"});
   const recipe = seed => ({of: seed, ...look, noise, cutoff});
 
   const another = h("button", {type: "button", class: "main", "data-key": "n", onclick: () => { start = freshSeed(); draw(); }}, "Others");
@@ -47,6 +47,8 @@ export function generate(table, model) {
       box.setAttribute("role", "listitem");
       grid.append(box);
     }
+    watcher.unobserve(end);  // who watches is told of changes alone, and on a tall screen the end may stay in sight
+    watcher.observe(end);
   }
 
   function hold(seed) {
@@ -63,6 +65,7 @@ export function generate(table, model) {
   function draw() {
     remember({from: start});
     grid.replaceChildren();
+    end.textContent = "More as you scroll.";
     count = 0;
     more();
     strip.hidden = held === undefined;
@@ -74,12 +77,11 @@ export function generate(table, model) {
       h("p", {class: "quiet"}, `Pictures of ${model.name}, ${model.width} × ${model.height}, that never existed. `
         + "Open one to see it from typical to extreme.")),
     bar, strip, grid, end);
-  draw();
   const watcher = new IntersectionObserver(found => {
     if (!found[0].isIntersecting) return;
     if (count < MOST) more();
     else end.textContent = "Enough for one wall; “Others” hangs another one.";
   }, {rootMargin: "600px"});
-  watcher.observe(end);
+  draw();
   return () => watcher.disconnect();
 }

@@ -54,7 +54,7 @@ function askForKey() {
   key.focus();
 }
 
-const KEYS = [["1 – 6", "the tables"], ["n", "others, another one, a preview"], ["Tab, Enter", "go through and press"],
+const KEYS = [["1 – 6", "the tables"], ["n", "others, another one, a preview, one to try"], ["Tab, Enter", "go through and press"],
   ["← →", "move a slider; the picture before and after a large one"], ["Esc", "close"], ["?", "these keys"]];
 
 function showHelp() {

@@ -18,7 +18,8 @@ export function walk(table, model) {
   if (keys.length < 2) keys = Array.from({length: 4}, freshSeed);
   const line = h("div", {class: "keys", role: "list", "aria-label": "Key pictures"});
   const arrivals = h("div", {class: "arrivals", "aria-live": "polite"});
-  const stage = h("div", {class: "stage", "aria-live": "polite"});
+  const stage = h("div", {class: "stage", "aria-live": "polite"},
+    h("div", {class: "picture vacant", style: aspect()}, h("p", {class: "quiet"}, "The film plays here: Preview makes a small one.")));
   const tray = h("button", {type: "button", onclick: async () => {
     const found = await Promise.all(pinned().slice(0, MOST).map(originOf)).catch(failed);
     if (found?.length >= 2) { keys = found; draw(); } else if (found) failed(new Error("Pin two pictures or more, then they can be walked through."));
@@ -76,8 +77,8 @@ export function walk(table, model) {
   const small = Math.max(1, Math.min(PREVIEW.scale, scale));
   const buttons = h("div", {class: "bar"}, h("label", {}, "Pace", pace),
     h("button", {type: "button", class: "main", "data-key": "n", onclick: () => make({...PREVIEW, scale: small}, "walk.webp")}, "Preview"),
-    h("label", {}, "Film as", format),
-    h("button", {type: "button", onclick: () => make({frames_per_second: 24, scale, format: format.value}, `walk.${format.value}`)}, "Export"));
+    h("div", {class: "together"}, h("label", {}, "Film as", format),
+      h("button", {type: "button", onclick: () => make({frames_per_second: 24, scale, format: format.value}, `walk.${format.value}`)}, "Export")));
   table.replaceChildren(
     h("div", {class: "head"}, h("h1", {}, "Walk"), h("p", {class: "quiet"},
       "A film through these pictures and back to the first. Press a picture to change it.")),

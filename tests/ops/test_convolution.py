@@ -1,0 +1,73 @@
+"""Convolutions with derivatives of our own: those of PyTorch, to the third order, in every way of asking for them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from capriccio.ops import convolution
+from capriccio.ops.convolution import conv2d, conv_transpose2d
+
+CASES = [(1, 1, 3, 7, 6), (2, 0, 3, 9, 7), (2, 0, 3, 10, 7), (1, 0, 1, 5, 5), (2, 1, 3, 8, 9)]
+"""Stride, padding, side of the weight, height, width; not every size is reached by leading back without help."""
+
+
+@pytest.fixture(autouse=True)
+def ours(monkeypatch):
+    """Processors keep the library's derivatives; here they get ours."""
+    monkeypatch.setattr(convolution, "_is_ours", lambda x: torch.is_grad_enabled())
+
+
+def numbers(function, *arguments: torch.Tensor) -> list[torch.Tensor]:
+    """Return the result, its derivatives to the third order, and the derivative of a functional one."""
+    leaves = [a.clone().requires_grad_(True) for a in arguments]
+    y = function(*leaves)
+    first = torch.autograd.grad(y.sin().sum(), leaves, create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves, create_graph=True)
+    third = torch.autograd.grad(sum(g.square().sum() for g in second), leaves)
+    inner = torch.func.grad(lambda x: function(x, *leaves[1:]).sin().sum())(leaves[0])
+    return [y, *first, *second, *third, inner, *torch.autograd.grad(inner.square().sum(), leaves)]
+
+
+@pytest.mark.parametrize(("stride", "padding", "side", "height", "width"), CASES)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_derivatives_of_every_order_are_those_of_the_library(stride, padding, side, height, width, transposed):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, height, width, dtype=torch.float64)
+    how = {"stride": stride, "padding": padding}
+    if transposed:
+        weight = torch.randn(3, 4, side, side, dtype=torch.float64)
+        mine = numbers(lambda a, w: conv_transpose2d(a, w, **how), x, weight)
+        theirs = numbers(lambda a, w: F.conv_transpose2d(a, w, **how), x, weight)
+    else:
+        weight, bias = torch.randn(4, 3, side, side, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+        mine = numbers(lambda a, w, b: conv2d(a, w, b, **how), x, weight, bias)
+        theirs = numbers(lambda a, w, b: F.conv2d(a, w, b, **how), x, weight, bias)
+    for ours, expected in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_compiled_derivative_of_a_derivative_is_right():
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3)
+
+    def penalty(weight: torch.Tensor) -> torch.Tensor:
+        def score(images: torch.Tensor) -> torch.Tensor:
+            return F.leaky_relu(conv2d(images, weight, stride=2, padding=1), 0.2).square().sum()
+
+        return torch.func.grad(score)(x).square().sum()
+
+    def gradient(function) -> torch.Tensor:
+        leaf = weight.clone().requires_grad_(True)
+        (found,) = torch.autograd.grad(function(leaf), leaf)
+        return found
+
+    compiled = torch.compile(penalty, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(gradient(compiled), gradient(penalty), rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_is_remembered_where_no_derivative_is_asked_for():
+    with torch.no_grad():
+        y = conv2d(torch.randn(1, 3, 5, 5), torch.nn.Parameter(torch.randn(2, 3, 3, 3)), padding=1)
+    assert not y.requires_grad
