@@ -540,6 +540,8 @@ class _Run:
                 "learning rates."
             )
         self.state = new_state(self.config, self.device)
+        if isinstance(self.trainer.runner, Recorder):
+            self.trainer.runner.forget()  # what it recorded works on the networks before
         self.feed = self._fresh_feed()
         if not self._recall():
             self._begin()
