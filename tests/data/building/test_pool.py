@@ -77,11 +77,15 @@ def test_files_are_taken_only_as_fast_as_they_are_prepared():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_nothing_remains_when_the_reader_leaves_early(workers):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     outcomes = prepare_all(files(60), TASK, workers=workers)
     next(outcomes)
     outcomes.close()
-    deadline = time.monotonic() + 20  # on a busy machine a thread that has ended may still be counted for a while
-    while threading.active_count() > before and time.monotonic() < deadline:
+
+    def left() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread not in before]
+
+    deadline = time.monotonic() + 60  # on a busy machine a thread that has ended may still be counted for a while
+    while left() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert threading.active_count() <= before
+    assert left() == []
