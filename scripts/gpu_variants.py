@@ -27,9 +27,10 @@ from torch import Tensor
 
 from capriccio.bench.flops import generator_flops, training_flops
 from capriccio.bench.peak import ConvolutionPeak, synchronize
+from capriccio.cli.bench_workload import NoLabels, bench_run
 from capriccio.config import AugmentConfig, FormsConfig, ImageShape, RunConfig
 from capriccio.ops.fir_kernel import plain_resample, resample_by_kernel
-from capriccio.presets import preset, with_fp16_clamp
+from capriccio.presets import with_fp16_clamp
 from capriccio.runtime import Processes, choose_device
 from capriccio.training.draws import SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
@@ -56,24 +57,11 @@ CYCLE = 16
 """Iterations after which both regularisers have had their turns."""
 
 
-class _NoLabels:
-    def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
-        return None
-
-
 def run_config(resolution: int, batch: int, channel_base: int, channel_max: int, pipe: str) -> RunConfig:
     """Return the reference's own configuration: the preset `auto`, ADA's bgc at p = 0.5, in one round."""
-    config = preset("auto", ImageShape(channels=3, height=resolution, width=resolution))
-    return replace(
-        config,
-        generator=replace(config.generator, channel_base=channel_base, channel_max=channel_max),
-        discriminator=replace(
-            config.discriminator, channel_base=channel_base, channel_max=channel_max, mbstd_group_size=4
-        ),
-        augment=AugmentConfig(mode="fixed", pipe=pipe, p=0.5),
-        batch=batch,
-        batch_per_round=batch,
-    )
+    shape = ImageShape(channels=3, height=resolution, width=resolution)
+    config = bench_run(shape, channel_base=channel_base, channel_max=channel_max, mapping_depth=2, batch=batch)
+    return replace(config, augment=AugmentConfig(mode="fixed", pipe=pipe, p=0.5))
 
 
 class Variant:
@@ -106,7 +94,7 @@ class Variant:
 
     def iterate(self) -> None:
         """Run one iteration."""
-        draws = SeededDraws.of_run(self.config, self.state, _NoLabels(), device=self.device)
+        draws = SeededDraws.of_run(self.config, self.state, NoLabels(), device=self.device)
         self.trainer.run(self.state, self.batch, draws, round_size=self.config.batch)
 
     def warm_up(self) -> float:
@@ -119,7 +107,7 @@ class Variant:
         return time.perf_counter() - start
 
     def train_rate(self, cycles: int) -> float:
-        """Return images per second over whole cycles, regularisers at their turns: the best of the cycles."""
+        """Return images per second over whole cycles, regularisers at their turns: the median of the cycles."""
         rates = []
         for _ in range(cycles):
             self.state.iteration = 0

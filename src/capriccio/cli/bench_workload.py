@@ -16,19 +16,12 @@ from capriccio.presets import preset
 from capriccio.runtime import Processes
 from capriccio.training.draws import PhaseName, SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
-from capriccio.training.recording import Recorder, Runner, is_recorded, run_directly
+from capriccio.training.recording import choose_runner
 from capriccio.training.report import Statistics
 from capriccio.training.state import new_state
 
 
-def bench_run(
-    shape: ImageShape,
-    *,
-    channel_base: int,
-    channel_max: int,
-    mapping_depth: int,
-    batch: int,
-) -> RunConfig:
+def bench_run(shape: ImageShape, *, channel_base: int, channel_max: int, mapping_depth: int, batch: int) -> RunConfig:
     """Return the run that is measured: latents of 512, skip generator, residual discriminator, batch in one round, no
     augmentation."""
     config = preset("auto", shape)
@@ -63,7 +56,7 @@ class TrainingWorkload:
         self._clock = _PhaseClock(device)
         # As training does: algorithms tried once, work recorded where that is possible.
         torch.backends.cudnn.benchmark = device.type == "cuda"
-        self._runner: Runner = Recorder() if is_recorded(config.cuda_graphs, device, Processes()) else run_directly
+        self._runner = choose_runner(config.cuda_graphs, device, Processes())
         self._trainer = Trainer(
             config,
             Processes(),
@@ -87,7 +80,7 @@ class TrainingWorkload:
         """Run one iteration in which both regularisers are due."""
         state = self._state
         state.iteration = 0
-        draws = SeededDraws.of_run(self._config, state, _NoLabels(), device=self._device)
+        draws = SeededDraws.of_run(self._config, state, NoLabels(), device=self._device)
         self._clock.start()
         self._trainer.run(state, self._batch, draws, round_size=self.batch)
         return self._clock.stop()
@@ -99,7 +92,7 @@ class TrainingWorkload:
         self._runner("generate", lambda z: generator(z), (self._z,), ())
 
 
-class _NoLabels:
+class NoLabels:
     """Measured networks are unconditional."""
 
     def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:

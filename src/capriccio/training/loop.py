@@ -48,7 +48,7 @@ from capriccio.training.feed import Feed, open_data
 from capriccio.training.greeting import greeting, number_of_pictures
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.overfitting import Overfitting, measure_overfitting
-from capriccio.training.recording import Recorder, is_recorded, run_directly
+from capriccio.training.recording import Recorder, choose_runner, is_recorded
 from capriccio.training.report import RunLog, Statistics, memory_use
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.samples import SampleSheet, save_reals
@@ -216,7 +216,7 @@ class _Run:
         self.clock = _Clock()
         self.doctor: LiveDoctor | None = None
         phases = compiled_phases() if config.compile else Phases()
-        runner = Recorder() if is_recorded(config.cuda_graphs, device, processes) else run_directly
+        runner = choose_runner(config.cuda_graphs, device, processes)
         self.trainer = Trainer(config, processes, phases, self.statistics, runner=runner)
         self.sheet = SampleSheet(config.generator, data.train, device)
         self.metrics = metrics

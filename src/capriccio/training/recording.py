@@ -134,6 +134,11 @@ class _Recording:
         return self.captured.outputs
 
 
+def choose_runner(asked: CudaGraphs, device: torch.device, processes: Processes) -> Runner:
+    """Return a recorder where work is to be recorded, else what does it directly; raises as :func:`is_recorded`."""
+    return Recorder() if is_recorded(asked, device, processes) else run_directly
+
+
 class _GraphCapture:
     """Captures CUDA graphs that share memory: they are replayed one after another, never at once."""
 
