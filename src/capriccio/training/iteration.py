@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from capriccio.augmentation.pipeline import Augmentation
 from capriccio.config import RunConfig
 from capriccio.errors import JobError
 from capriccio.networks.layers import largest_divisor
@@ -151,15 +150,12 @@ class Trainer:
     # ---- the rounds of each phase
 
     def _generator_main(self, state: TrainingState, draws: Draws, this: Round, parameters: Sequence[Tensor]) -> None:
-        def work(latents: losses.Latents, augmentation: Augmentation | None) -> Found:
-            output = self.phases.generator_main(state.generator, state.discriminator, latents, augmentation)
-            return _differentiated(output, this)
-
+        phase = partial(self.phases.generator_main, state.generator, state.discriminator)
         inputs = (
             draws.latents("Gmain", this.index, this.size),
             draws.augmentation("Gmain", "fakes", this.index, this.size),
         )
-        found = self._run("Gmain", state, this, work, inputs, parameters)
+        found = self._run("Gmain", state, this, _differentiated(phase, this), inputs, parameters)
         self._track(state, found.w_mean, is_discriminator_pass=False)
 
     def _path_length(self, state: TrainingState, draws: Draws, this: Round, parameters: Sequence[Tensor]) -> None:
@@ -190,28 +186,22 @@ class Trainer:
     def _discriminator_main(
         self, state: TrainingState, batch: Batch, draws: Draws, this: Round, parameters: Sequence[Tensor]
     ) -> None:
-        def work(*inputs: Any) -> Found:
-            output = self.phases.discriminator_main(state.generator, state.discriminator, *inputs)
-            return _differentiated(output, this)
-
+        phase = partial(self.phases.discriminator_main, state.generator, state.discriminator)
         inputs = (
             draws.latents("Dmain", this.index, this.size),
             *batch.part(this),
             draws.augmentation("Dmain", "fakes", this.index, this.size),
             draws.augmentation("Dmain", "reals", this.index, this.size),
         )
-        found = self._run("Dmain", state, this, work, inputs, parameters)
+        found = self._run("Dmain", state, this, _differentiated(phase, this), inputs, parameters)
         self._track(state, found.w_mean, is_discriminator_pass=True)
 
     def _r1(
         self, state: TrainingState, batch: Batch, draws: Draws, this: Round, parameters: Sequence[Tensor]
     ) -> None:
-        def work(*inputs: Any) -> Found:
-            output = self.phases.r1_penalty(state.discriminator, *inputs, gamma=self.config.loss.r1_gamma)
-            return _differentiated(output, this)
-
+        phase = partial(self.phases.r1_penalty, state.discriminator, gamma=self.config.loss.r1_gamma)
         inputs = (*batch.part(this), draws.augmentation("Dreg", "reals", this.index, this.size))
-        self._run("Dreg", state, this, work, inputs, parameters)
+        self._run("Dreg", state, this, _differentiated(phase, this), inputs, parameters)
 
     def _run(
         self,
@@ -321,10 +311,16 @@ class Trainer:
         state.generator.mapping.track(torch.where(w_mean.isfinite(), w_mean, state.generator.w_avg))
 
 
-def _differentiated(output: losses.PhaseOutput, this: Round) -> Found:
-    torch.autograd.backward(output.loss * this.weight)
-    told = {name: sums(values) for name, values in output.statistics.items()}
-    return Found(output.loss.detach().isfinite(), told, output.statistics.get("Loss/signs/real"), output.w_mean)
+def _differentiated(phase: Callable[..., losses.PhaseOutput], this: Round) -> Callable[..., Found]:
+    """Return the work of a round: a phase and the gradients of its loss."""
+
+    def work(*inputs: Any) -> Found:
+        output = phase(*inputs)
+        torch.autograd.backward(output.loss * this.weight)
+        told = {name: sums(values) for name, values in output.statistics.items()}
+        return Found(output.loss.detach().isfinite(), told, output.statistics.get("Loss/signs/real"), output.w_mean)
+
+    return work
 
 
 def _set_learning_rates(state: TrainingState, config: RunConfig) -> None:
