@@ -135,7 +135,7 @@ def _parser() -> CommandParser:
         "--precision", type=str, default="auto",
         help="Of pictures without a seed: auto, fp32, bf16, fp16. Pictures of a seed are always painted in fp32.",
     )  # fmt: skip
-    flag("--batch", type=int, default=16, help="Most pictures painted at once.")
+    flag("--batch", type=int, default=32, help="Most pictures painted at once.")
     flag("--queue", type=int, default=128, help="Most pictures that wait; more are refused with 429.")
     flag("--pool", type=int, default=64, help="Random pictures kept ready.")
     flag(

@@ -17,6 +17,9 @@ SUFFIXES: dict[str, PictureFormat] = {
 }  # fmt: skip
 """Endings of picture files and their formats."""
 
+_SMALL = 128 * 128
+"""Pixels up to which WebP's search for a shorter file finds none: at 64×64 it takes half as long again for nothing."""
+
 _LONGEST_SIDE = {"png": 2**31 - 1, "jpeg": 65500, "webp": 16383, "avif": 65535}
 
 
@@ -54,6 +57,8 @@ def encode_picture(
         options["subsampling"] = 0 if quality >= 90 else 2  # full colour resolution where quality is asked for
     if file_format == "webp":
         options["lossless"] = options["exact"] = quality == 100  # exact: colours under full transparency too
+        if picture.width * picture.height <= _SMALL and quality < 100:
+            options["method"] = 1
     file = io.BytesIO()
     picture.save(file, format=file_format, **options)
     return file.getvalue()

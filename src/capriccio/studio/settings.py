@@ -26,8 +26,8 @@ class StudioSettings:
     """Films and projections that one client may have waiting or running; more are refused with 429."""
     jobs: Path | None = None
     """SQLite file that keeps jobs and latents; None = they are kept in memory, and end with the process."""
-    batch: int = 16
-    """Pictures painted at once."""
+    batch: int = 32
+    """Most pictures painted at once."""
     pool: int = 64
     """Random pictures kept ready."""
     timeout: float = 15.0

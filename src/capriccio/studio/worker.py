@@ -21,6 +21,9 @@ from capriccio.studio.measures import Measures
 from capriccio.studio.painting import Painted
 from capriccio.studio.recipes import Order
 
+BATCH_SECONDS = 0.25
+"""How long a batch may take: whoever waits for its first picture waits for its last."""
+
 _LOG = logging.getLogger("capriccio.studio")
 
 
@@ -64,7 +67,7 @@ class Worker:
         measures: what is counted.
         room: pictures that may wait.
         job_room: long jobs that may wait or run.
-        batch: pictures painted at once.
+        batch: most pictures painted at once; fewer where so many would take long, for all of them come at its end.
         refill: asked for orders to paint ahead when no picture waits; each comes with a future of its own.
     """
 
@@ -75,7 +78,7 @@ class Worker:
         *,
         room: int = 256,
         job_room: int = 8,
-        batch: int = 16,
+        batch: int = 32,
         refill: Callable[[int], list[Waiting]] = lambda count: [],
     ) -> None:
         self._painter, self._measures = painter, measures
@@ -109,6 +112,11 @@ class Worker:
     def waiting(self) -> int:
         """Pictures that wait."""
         return len(self._pictures)
+
+    @property
+    def batch_now(self) -> int:
+        """How many pictures are painted at once at the speed of the last ones."""
+        return max(1, min(self.batch, round(BATCH_SECONDS / self._seconds_per_picture)))
 
     @property
     def waiting_jobs(self) -> int:
@@ -171,7 +179,7 @@ class Worker:
             with self._wake:
                 ahead: list[Waiting] = []
                 while not (self._pictures or self._errands or self._jobs or self._stopping):
-                    if ahead := self._refill(self.batch):
+                    if ahead := self._refill(self.batch_now):
                         break
                     self._wake.wait()
                 if self._stopping and not self._pictures and not self._errands:
@@ -211,7 +219,7 @@ class Worker:
         with self._wake:
             taken: list[Waiting] = []
             passed: list[Waiting] = []
-            while self._pictures and len(taken) < self.batch:
+            while self._pictures and len(taken) < self.batch_now:
                 waiting = self._pictures.popleft()
                 if taken and waiting[0].kind != taken[0][0].kind:
                     passed.append(waiting)
