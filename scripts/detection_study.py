@@ -7,7 +7,8 @@
 Pictures of both classes are none of those used for calibration: fresh seeds painted with random noise, and the half of
 the held-out photographs that ``capriccio calibrate`` leaves alone. Every edit is applied to both classes alike. Groups
 beside them: ``stored``, the model's pictures with its stored noise, and pictures by other networks (``--network``),
-relatives of the model or strangers. ``--variants N`` projects N pictures of each class with fewer steps, without noise
+relatives of the model or strangers. ``--cross N`` judges all held-out photographs, each by a calibration that never saw
+its half. ``--variants N`` projects N pictures of each class with fewer steps, without noise
 maps, without the encoder.
 
 What a projection found is kept in ``OUT/<group>-<edit>.npz`` and not computed again, so the study can be interrupted,
@@ -21,7 +22,8 @@ import copy
 import json
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +36,7 @@ from capriccio.data.pictures import Pixels
 from capriccio.detection.calibrate import calibration_half, made_picture, stored_calibration
 from capriccio.detection.detector import decide, detecting_projector, evidence_of
 from capriccio.detection.edits import EDITS as CALIBRATION_EDITS
-from capriccio.detection.edits import Edit, Picture, jpeg, random_edit, resized_and_back
+from capriccio.detection.edits import Edit, jpeg, random_edit, resized_and_back
 from capriccio.detection.evidence import FEATURES
 from capriccio.detection.photographs import read_photographs
 from capriccio.detection.scoring import NUM_FOLDS, Calibration, auc, calibrate_scores
@@ -51,19 +53,7 @@ FIRST_INDEX = 1_000_000
 
 NUM_BOOTSTRAPS = 2000
 LEVEL = 0.01
-SHORTFALL = 0.8
-"""Log units by which the finest detail of an unedited picture may lie below that of the next scale."""
 VERDICTS = ("made", "undecided", "not-made", "out-of-domain")
-
-
-def mostly_resized(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Edit as calibrations do, but resize three times as often as anything else, and more often by nearly a half."""
-    names = list(CALIBRATION_EDITS)
-    chances = np.array([3.0 if name == "resize" else 1.0 for name in names])
-    name = names[int(rng.choice(len(names), p=chances / chances.sum()))]
-    if name == "resize":
-        return resized_and_back(picture, 0.5 + 0.4 * float(rng.random()) ** 2)
-    return CALIBRATION_EDITS[name](picture, rng)
 
 
 EDITS: dict[str, Edit] = {
@@ -71,8 +61,11 @@ EDITS: dict[str, Edit] = {
     "jpeg75": lambda picture, rng: jpeg(picture, 75),
     "half": lambda picture, rng: resized_and_back(picture, 0.5),
     "random": lambda picture, rng: random_edit(picture, rng)[1],
-    "resized": mostly_resized,
+    "reduced": CALIBRATION_EDITS["resize"],
 }
+
+CALIBRATING = ("none", "random", "reduced")
+"""The versions of a picture that calibrations take."""
 
 Numbers = NDArray[np.float64]
 Found = dict[str, Numbers]
@@ -128,16 +121,16 @@ def other_network(text: str) -> Model:
     return model
 
 
-def unseen_photographs(model: Model, data: str, count: int) -> list[Pixels]:
-    """Return held-out photographs that no calibration uses."""
-    names = set(calibration_half(list(model.facts.data["heldout"]))[1])
+def heldout_photographs(model: Model, data: str, count: int, half: int = 1) -> list[Pixels]:
+    """Return held-out photographs: of half 0, which calibrations take, or of half 1, which they leave alone."""
+    names = set(calibration_half(list(model.facts.data["heldout"]))[half])
     return [pixels for _, pixels in read_photographs(data, model.shape, names, count)]
 
 
-def verdicts(calibration: Calibration, scores: Numbers) -> dict[str, int]:
+def verdicts(calibration: Calibration, evidence: Numbers) -> dict[str, int]:
     """Count the verdicts at the usual level."""
-    pairs = zip(calibration.p_made(scores), calibration.p_not_made(scores), strict=True)
-    told = [decide(float(a), float(b), LEVEL) for a, b in pairs]
+    read = calibration.read(evidence)
+    told = [decide(float(a), float(b), LEVEL) for a, b in zip(read.p_made, read.p_not_made, strict=True)]
     return {name: told.count(name) for name in VERDICTS if name in told}
 
 
@@ -177,7 +170,7 @@ def by_complexity(calibration: Calibration, made: Found, real: Found) -> list[di
         row: dict[str, object] = {"part": name}
         for kind, found in (("made", made), ("real", real)):
             chosen = found["evidence"][np.digitize(found["evidence"][:, column], limits) == part]
-            row[kind] = {"pictures": len(chosen)} | verdicts(calibration, calibration.scorer.scores(chosen))
+            row[kind] = {"pictures": len(chosen)} | verdicts(calibration, chosen)
         rows.append(row)
     return rows
 
@@ -187,9 +180,9 @@ def variants(model: Model, projector: Projector) -> dict[str, Projector]:
     usual = projector.settings
     bare = copy.copy(model)
     bare.encoder = None
-    ways = {f"steps{n}": Projector(model, replace(usual, num_steps=n)) for n in (1, 3, 6)}
+    ways = {f"steps{n}": Projector(model, replace(usual, num_steps=n)) for n in (1, 3, 12)}
     ways["const-noise"] = Projector(model, replace(usual, optimize_noise=False))
-    ways["no-encoder"] = Projector(bare, usual)
+    ways["no-encoder"] = Projector(bare, replace(usual, num_steps=None))
     return ways
 
 
@@ -206,37 +199,14 @@ def out_of_fold(made: Found, real: Found) -> dict[str, object]:
     }
 
 
-def missing_detail(evidence: Numbers) -> Numbers:
-    """Return how far the finest detail lies below what the next scale promises, log units, 0 or less, [N, 1]."""
-    finest, next_one = (evidence[:, FEATURES.index(f"log_detail_{scale}")] for scale in (1, 2))
-    return np.minimum(0, finest - next_one + SHORTFALL)[:, None]
-
-
-def with_floor(evidence: Numbers) -> Numbers:
-    """Read as much finest detail into a picture as the next scale promises."""
-    floored = evidence.copy()
-    floored[:, FEATURES.index("log_detail_1")] -= missing_detail(evidence)[:, 0]
-    return floored
-
-
-FORMS: dict[str, Callable[[Numbers], Numbers]] = {
-    "plain": lambda evidence: evidence,
-    "floor": with_floor,
-    "ninth number": lambda evidence: np.concatenate([evidence, missing_detail(evidence)], axis=1),
-}
-"""Other ways to tell the score about reduced pictures."""
-
-
-def refitted(
-    pairs: dict[str, tuple[Found, Found]], known: Sequence[str], form: Callable[[Numbers], Numbers]
-) -> dict[str, dict[str, object]]:
+def refitted(pairs: dict[str, tuple[Found, Found]], known: Sequence[str]) -> dict[str, dict[str, object]]:
     """Calibrate on the groups ``known`` of these pictures and judge every group, all versions of a picture out of fold.
 
     Told of each class: the shares above the limit of photographs, between the limits, below the limit of made pictures.
     Limits are the quantiles at 1 % of the scores of the known ones.
     """
     edits = [*known, *(edit for edit in pairs if edit not in known)]
-    kinds = [form(np.concatenate([pairs[edit][kind]["evidence"] for edit in edits])) for kind in (0, 1)]
+    kinds = [np.concatenate([pairs[edit][kind]["evidence"] for edit in edits]) for kind in (0, 1)]
     counts = [len(pairs[edits[0]][kind]["evidence"]) for kind in (0, 1)]
     fitted = [c * len(known) for c in counts]
     groups = [np.tile(np.arange(c), len(edits)) for c in counts]
@@ -256,6 +226,58 @@ def refitted(
     return told
 
 
+def crossed(
+    pairs: dict[str, tuple[Found, Found]], known: Sequence[Found], other_half: dict[str, Found]
+) -> dict[str, dict[str, object]]:
+    """Judge all held-out photographs, each by a calibration with the other half of them, and made pictures by both.
+
+    Args:
+        pairs: made pictures and the untouched half of the photographs, by edit.
+        known: the made pictures of a calibration, as they are and edited.
+        other_half: the photographs that calibrations take, by edit.
+    """
+    halves = [{edit: real for edit, (_, real) in pairs.items()}, other_half]
+    made_known = np.concatenate([f["evidence"] for f in known])
+    made_groups = np.tile(np.arange(len(known[0]["evidence"])), len(known))
+    calibrations = []
+    for half in halves:
+        versions = [half[edit]["evidence"] for edit in CALIBRATING]
+        groups = np.tile(np.arange(len(versions[0])), len(versions))
+        calibrations.append(calibrate_scores(made_known, np.concatenate(versions), made_groups, groups, {}))
+    rng = np.random.default_rng(0)
+    table: dict[str, dict[str, object]] = {}
+    for edit, (made, _) in pairs.items():
+        judged = list(zip(calibrations, (halves[1][edit], halves[0][edit]), strict=True))
+        scores = [[c.scorer.scores(f["evidence"]) for f in (made, real)] for c, real in judged]
+        share = np.array([len(real) for _, real in scores], dtype=np.float64) / sum(len(real) for _, real in scores)
+        again = [
+            sum(part * auc(*(rng.choice(s, len(s)) for s in kinds)) for part, kinds in zip(share, scores, strict=True))
+            for _ in range(NUM_BOOTSTRAPS)
+        ]
+        limits = [np.sort(c.real)[int(np.ceil((1 - LEVEL) * (len(c.real) + 1))) - 1] for c in calibrations]
+        table[edit] = {
+            "made": len(scores[0][0]),
+            "real": sum(len(real) for _, real in scores),
+            "auc": float(sum(p * auc(*kinds) for p, kinds in zip(share, scores, strict=True))),
+            "auc_95": [float(np.quantile(again, q)) for q in (0.025, 0.975)],
+            "above_limit": {
+                "made": float(np.mean([(m > t).mean() for (m, _), t in zip(scores, limits, strict=True)])),
+                "real": float(sum(p * (r > t).mean() for p, (_, r), t in zip(share, scores, limits, strict=True))),
+            },
+            "verdicts": {
+                "made, both times": add_up(verdicts(c, made["evidence"]) for c in calibrations),
+                "real": add_up(verdicts(c, real["evidence"]) for c, real in judged),
+            },
+            "seconds": float(np.median(np.concatenate([f["seconds"] for f in (made, *(h[edit] for h in halves))]))),
+        }
+    return table
+
+
+def add_up(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Return the sum of counts by name."""
+    return dict(sum((Counter(c) for c in counts), Counter()))
+
+
 def some(found: Found, rows: slice) -> Found:
     """Return a part of a group."""
     return {name: values[rows] for name, values in found.items()}
@@ -272,11 +294,17 @@ def main() -> None:
     parser.add_argument(
         "--refit", action="append", default=[], metavar="EDIT+EDIT", help="calibrate on these groups, out of fold"
     )
+    parser.add_argument(
+        "--cross", type=int, default=0, metavar="N",
+        help="judge the calibrating half too, by calibrations with N made pictures",
+    )  # fmt: skip
     parser.add_argument("--others", type=int, default=100, metavar="N", help="pictures of each other network")
     parser.add_argument("--variants", type=int, default=0, metavar="N", help="pictures for other ways to project")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path("detection-study"))
     arguments = parser.parse_args()
+    if arguments.cross and not set(CALIBRATING) <= set(arguments.edits.split(",")):
+        parser.error(f"--cross calibrates on the edits {', '.join(CALIBRATING)}; --edits has to name them.")
     arguments.out.mkdir(parents=True, exist_ok=True)
     model = capriccio.load(arguments.model)
     projector = detecting_projector(model)
@@ -286,13 +314,22 @@ def main() -> None:
         return found_for(path, way, lambda: [edited(p, edit) for p in source()], arguments.batch)
 
     def photographs(count: int) -> list[Pixels]:
-        return unseen_photographs(model, arguments.data, count)
+        return heldout_photographs(model, arguments.data, count)
 
     started = time.monotonic()
     pairs = {}
     for edit in arguments.edits.split(","):
         real = group("real", edit, lambda: photographs(arguments.count))
         pairs[edit] = (group("made", edit, lambda: pictures_of(model, arguments.count)), real)
+    calibrating: tuple[list[Found], dict[str, Found]] = ([], {})
+    if arguments.cross:
+        known, other_half = calibrating
+        for edit in CALIBRATING:
+            known.append(group("known", edit, lambda: [made_picture(model, i) for i in range(arguments.cross)]))
+        for edit in pairs:
+            other_half[edit] = group(
+                "calibrating", edit, lambda: heldout_photographs(model, arguments.data, arguments.count, half=0)
+            )
     others = {"stored": group("stored", "none", lambda: pictures_of(model, arguments.others, stored_noise=True))}
     for asked in arguments.network:
         name, _, path = asked.partition("=")
@@ -320,7 +357,7 @@ def main() -> None:
     table: dict[str, object] = {"model": model.model_hash, "ways": ways}
     for edit, (made, real) in pairs.items():
         told = {
-            name: verdicts(calibration, calibration.scorer.scores(f["evidence"]))
+            name: verdicts(calibration, f["evidence"])
             for name, f in (("made", made), ("real", real))
         }
         moves = {
@@ -328,16 +365,15 @@ def main() -> None:
             for name, before, after in zip(("made", "real"), pairs.get("none", ()), (made, real), strict=False)
         }
         table[edit] = separation(calibration, made, real) | {"verdicts": told, "shift": moves}
-    table["refit"] = {
-        f"{known}, {name}": refitted(pairs, known.split("+"), form)
-        for known in arguments.refit
-        for name, form in FORMS.items()
-    }
+    table["refit"] = {known: refitted(pairs, known.split("+")) for known in arguments.refit}
+    if arguments.cross:
+        table["cross"] = crossed(pairs, *calibrating)
     table["by_complexity"] = by_complexity(calibration, *pairs["none"])
     for name, found in others.items():
         scores = calibration.scorer.scores(found["evidence"])
         made_scores = calibration.scorer.scores(pairs["none"][0]["evidence"])
-        row = {"pictures": len(scores), "verdicts": verdicts(calibration, scores), "auc": auc(made_scores, scores)}
+        told = verdicts(calibration, found["evidence"])
+        row = {"pictures": len(scores), "verdicts": told, "auc": auc(made_scores, scores)}
         row["above_photographs"] = auc(scores, calibration.scorer.scores(pairs["none"][1]["evidence"]))
         table[name] = row
     (arguments.out / "detection.json").write_text(json.dumps(table, indent=1))

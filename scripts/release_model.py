@@ -2,7 +2,7 @@
 
     python scripts/release_model.py runs/landscapes --name landscapes-64
     capriccio metrics --model landscapes-64 --data PHOTOS --metrics fd_random5k_full,… --out numbers.json
-    python scripts/release_model.py runs/landscapes --name landscapes-64 --metrics numbers.json --page-only
+    python scripts/release_model.py --name landscapes-64 --metrics numbers.json --numbers-only
 
 Writes ``src/capriccio/models/NAME.safetensors``, ``docs/model-NAME.md`` and ``docs/images/NAME-*``. Run it again
 whenever the model is replaced; nothing in those files is written by hand.
@@ -168,6 +168,13 @@ def numbers(evaluations: list[Evaluation], model: Model) -> str:
     return "\n".join(lines)
 
 
+def renumber(path: Path, section: str) -> None:
+    """Replace the section about the numbers of a page."""
+    before, heading, rest = path.read_text().partition("## Numbers\n")
+    _, next_heading, after = rest.partition("\n## ")
+    path.write_text(f"{before}{heading}\n{section}\n{next_heading}{after}")
+
+
 def page(
     model: Model,
     run: Path,
@@ -266,13 +273,20 @@ python scripts/release_directions.py {name}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of the run")
+    parser.add_argument("run", type=Path, nargs="?", help="folder of the run; --numbers-only works without it")
     parser.add_argument("--snapshot", type=Path, help="snapshot of the run; the newest if not given")
     parser.add_argument("--name", required=True, help="name of the bundled model")
     parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="what 'capriccio metrics --out' wrote")
     parser.add_argument("--hours-before", type=float, default=0.0, help="training hours before the run went on from it")
     parser.add_argument("--page-only", action="store_true", help="leave weights and pictures as they are")
+    parser.add_argument("--numbers-only", action="store_true", help="write only the page's section about the numbers")
     arguments = parser.parse_args()
+    evaluations = [read_evaluation(path) for path in arguments.metrics]
+    if arguments.numbers_only:
+        renumber(ROOT / "docs" / f"model-{arguments.name}.md", numbers(evaluations, capriccio.load(arguments.name)))
+        return
+    if arguments.run is None:
+        parser.error("the folder of the run is needed for everything but --numbers-only.")
     snapshot_file = find_snapshot(arguments.snapshot or arguments.run)
     if arguments.page_only:
         path = MODELS / f"{arguments.name}.safetensors"
@@ -284,7 +298,6 @@ def main() -> None:
         draw(model, arguments.run, ticks, arguments.name)
     size = path.stat().st_size / 2**20
     half = half_precision_difference(full, model)
-    evaluations = [read_evaluation(path) for path in arguments.metrics]
     text = page(model, arguments.run, ticks, arguments.name, size, half, evaluations)
     (ROOT / "docs" / f"model-{arguments.name}.md").write_text(text)
     print(f"{path}: {size:.1f} MiB; docs/model-{arguments.name}.md")

@@ -46,30 +46,66 @@ def test_complexity_is_taken_out_of_the_energy():
 @pytest.mark.parametrize("level", [0.01, 0.05, 0.2])
 def test_error_rates_hold_on_pictures_that_were_not_used(level):
     calibration = fitted(400)
-    real = calibration.p_not_made(calibration.scorer.scores(known(4000, 1.5, 5)))
-    made = calibration.p_made(calibration.scorer.scores(known(4000, 0, 6)))
+    real = calibration.read(known(4000, 1.5, 5)).p_not_made
+    made = calibration.read(known(4000, 0, 6)).p_made
     for p in (real, made):
         assert abs(float((p <= level).mean()) - level) < 0.4 * level + 0.01
 
 
 def test_without_photographs_made_pictures_are_still_judged_for_their_complexity():
     calibration = calibrate_scores(known(200, 0, 1), None, np.arange(200), None, {})
-    far = calibration.p_made(calibration.scorer.scores(known(300, 3.0, 7)))
-    near = calibration.p_made(calibration.scorer.scores(known(300, 0, 8)))
+    far = calibration.read(known(300, 3.0, 7)).p_made
+    near = calibration.read(known(300, 0, 8))
     assert float((far <= 0.01).mean()) > 0.9
-    assert float((near <= 0.01).mean()) < 0.05
-    assert np.isnan(calibration.p_not_made(np.zeros(1))).all()
+    assert float((near.p_made <= 0.01).mean()) < 0.05
+    assert np.isnan(near.p_not_made).all()
+
+
+def test_what_is_explained_well_but_unlike_all_pictures_of_the_network_is_not_called_made():
+    calibration = fitted()
+    plain = known(20, -2, 11)
+    plain[:, 1:] -= 12
+    plain[:, 0] = -60
+    read = calibration.read(plain)
+    assert float(np.min(read.scores)) > float(np.median(calibration.made))
+    assert {decide(float(a), float(b), 0.01) for a, b in zip(read.p_made, read.p_not_made, strict=True)} == {
+        "out-of-domain"
+    }
+
+
+def test_a_number_that_did_not_vary_among_the_known_decides_nothing():
+    groups = np.arange(200)
+    made, real, new = known(200, 0, 1), known(200, 1.5, 2), known(300, 0, 12)
+    missing = FEATURES.index("missing_detail")
+    for evidence in (made, real, new):
+        evidence[:, missing] = 0
+    made[7, missing] = -1e-3
+    calibration = calibrate_scores(made, real, groups, groups, {})
+    before = calibration.read(new)
+    new[:, missing] = -0.3
+    after = calibration.read(new)
+    assert np.abs(after.scores - before.scores).max() < 0.1
+    assert (calibration.domain.distances(new) < calibration.domain.reach).mean() > 0.95
 
 
 def test_a_calibration_survives_being_stored():
     calibration = fitted()
     again = Calibration.from_dict(json.loads(json.dumps(calibration.to_dict())))
     evidence = known(50, 1, 9)
-    np.testing.assert_allclose(again.scorer.scores(evidence), calibration.scorer.scores(evidence), rtol=1e-4, atol=1e-4)
+    read, reread = calibration.read(evidence), again.read(evidence)
+    np.testing.assert_allclose(reread.scores, read.scores, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(reread.p_made, read.p_made, atol=0.01)
+    np.testing.assert_allclose(
+        again.domain.distances(evidence), calibration.domain.distances(evidence), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
-    "spoil", [{"version": 99}, {"made": []}, {"weights": [[1.0]]}, {"mean": None}, {"made": [math.nan]}]
+    "spoil",
+    [
+        {"version": 99}, {"made": []}, {"weights": [[1.0]]}, {"mean": None}, {"made": [math.nan]},
+        {"domain_reach": "far"},
+    ],
 )
 def test_a_spoilt_calibration_is_told(spoil):
     with pytest.raises(SnapshotError, match="capriccio calibrate"):

@@ -75,6 +75,19 @@ def test_what_waits_is_painted_together(working):
     assert painter.batches == [[0], [1, 2, 3, 4], [5, 6], [7]]
 
 
+def test_where_pictures_take_long_few_are_painted_at_once(working):
+    painter = GatedPainter(free=False)
+    worker = working(painter, batch=32)
+    assert worker.batch_now > 1
+    futures = [worker.order(order(0))]
+    assert painter.began.wait(5)
+    worker._seconds_per_picture = 1.0  # as after many slow pictures
+    futures += [worker.order(order(i)) for i in range(1, 4)]
+    painter.gate.set()
+    wait(futures, 5)
+    assert painter.batches == [[0], [1], [2], [3]]
+
+
 def test_a_full_queue_says_so_and_who_leaves_frees_the_place(working):
     painter = GatedPainter(free=False)
     worker = working(painter, room=3)

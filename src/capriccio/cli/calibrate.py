@@ -143,7 +143,9 @@ def _parser() -> CommandParser:
         "--count", type=int | None, default=None, help="Pictures of the network; null = 300, with --thorough 1000."
     )
     parser.add_argument("--reals", type=int, default=300, help="Most photographs.")
-    parser.add_argument("--edits", action=YES_NO, default=True, help="Project each a second time after a random edit.")
+    parser.add_argument(
+        "--edits", action=YES_NO, default=True, help="Project each again after a random edit, and after a reduction."
+    )
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
     parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
     parser.add_argument("--json", action="store_true", help="Print facts as one JSON document.")

@@ -27,10 +27,20 @@ VerdictName = Literal["made", "not-made", "undecided", "out-of-domain", "error"]
 THOROUGH_RESTARTS = 3
 """Starts of a thorough detector."""
 
+STEPS_FROM_GUESS = 6
+"""Steps of the usual detector from an encoder's guess: twelve take twice the time and part the classes no better."""
 
-def detector_settings(*, thorough: bool = False) -> ProjectionSettings:
-    """Return how the detector projects: noise maps are looked for too, since pictures may be painted with any."""
-    return ProjectionSettings(optimize_noise=True, num_restarts=THOROUGH_RESTARTS if thorough else 1)
+
+def detector_settings(*, guessed: bool, thorough: bool = False) -> ProjectionSettings:
+    """Return how the detector projects: noise maps are looked for too, since pictures may be painted with any.
+
+    Args:
+        guessed: whether an encoder says where to begin; without one all steps of the method are needed.
+        thorough: take all steps, from several starts.
+    """
+    if thorough:
+        return ProjectionSettings(optimize_noise=True, num_restarts=THOROUGH_RESTARTS)
+    return ProjectionSettings(optimize_noise=True, num_steps=STEPS_FROM_GUESS if guessed else None)
 
 
 BASE_RATES = (
@@ -125,16 +135,15 @@ class Detector:
     def judge(self, pictures: Tensor, projection: Projection, files: Sequence[str]) -> list[Verdict]:
         """Return the verdicts of pictures that are projected already."""
         numbers = evidence_of(self.projector, pictures, projection)
-        scores = self.calibration.scorer.scores(numbers)
-        made, not_made = self.calibration.p_made(scores), self.calibration.p_not_made(scores)
+        read = self.calibration.read(numbers)
         return [
             Verdict(
                 file=files[i],
-                verdict=decide(float(made[i]), float(not_made[i]), self.level),
+                verdict=decide(float(read.p_made[i]), float(read.p_not_made[i]), self.level),
                 distance=float(projection.distances[i]),
-                score=float(scores[i]),
-                p_made=float(made[i]),
-                p_not_made=float(not_made[i]),
+                score=float(read.scores[i]),
+                p_made=float(read.p_made[i]),
+                p_not_made=float(read.p_not_made[i]),
                 model=self.model.model_hash,
                 seconds=projection.seconds / len(files),
             )
@@ -155,7 +164,8 @@ def detecting_projector(model: Model, *, thorough: bool = False) -> Projector:
     """
     if model.c_dim:
         raise UsageError("the detector knows unconditional networks only: a picture does not say its class.")
-    return Projector(model, detector_settings(thorough=thorough), distance=default_distance(model))
+    settings = detector_settings(guessed=model.encoder is not None, thorough=thorough)
+    return Projector(model, settings, distance=default_distance(model))
 
 
 def calibration_settings(projector: Projector) -> dict[str, object]:
@@ -166,6 +176,7 @@ def calibration_settings(projector: Projector) -> dict[str, object]:
         "space": s.space,
         "optimize_noise": s.optimize_noise,
         "num_restarts": s.num_restarts,
+        "num_steps": s.num_steps,
         "distance": projector.distance.card.weights,
         "encoder": None if encoder is None else encoder_hash(encoder),
     }

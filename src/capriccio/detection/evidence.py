@@ -2,7 +2,8 @@
 
 The energy of the most probable explanation tells how well this network explains a picture: what is left unexplained,
 and how far latent and noise had to go for the rest. It alone misjudges plain and busy pictures: sky and fog are
-explained well by any network, foliage badly even by the one that made it. So beside it stands how complex it is.
+explained well by any network, foliage badly even by the one that made it. So beside it stands how complex it is, and
+whether its finest detail is missing: a picture that was reduced on its way looks plainer than what was painted.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ VARIANCE_SCALES = (1, 2, 4, 8)
 DETAIL_SCALES = (1, 2, 4)
 """What the next halving loses is taken at these."""
 
+SHORTFALL = 0.8
+"""Log units the finest detail may lie below that of the next scale before the picture counts as once reduced."""
+
 COMPLEXITY = (
     *(f"log_variance_{s}" for s in VARIANCE_SCALES),
     *(f"log_detail_{s}" for s in DETAIL_SCALES),
+    "missing_detail",
 )
 """Names of the numbers that say how complex a picture is."""
 
@@ -48,8 +53,11 @@ def evidence(pictures: Tensor, projection: Projection, statistics: WStatistics) 
     for scale in VARIANCE_SCALES:
         reduced = _reduced(pictures, scale)
         numbers.append((reduced - reduced.mean(dim=(2, 3), keepdim=True)).square().mean(dim=(1, 2, 3)))
-    numbers += [_detail(_reduced(pictures, scale)).square().mean(dim=(1, 2, 3)) for scale in DETAIL_SCALES]
-    return torch.stack([(n.double().cpu() + _TINY).log() for n in numbers], dim=1)
+    detail = [_detail(_reduced(pictures, scale)).square().mean(dim=(1, 2, 3)) for scale in DETAIL_SCALES]
+    logs = [(n.double().cpu() + _TINY).log() for n in numbers + detail]
+    finest, next_one = logs[len(numbers) : len(numbers) + 2]
+    missing = (finest - next_one + SHORTFALL).clamp(max=0)
+    return torch.stack([*logs, missing], dim=1)
 
 
 def _reduced(images: Tensor, scale: int) -> Tensor:
