@@ -56,6 +56,18 @@ def test_the_start_says_where_it_serves_and_in_which_precision(tmp_path):
 
 
 @pytest.mark.slow
+def test_headers_without_end_are_cut_off(server):
+    with socket.create_connection(("127.0.0.1", server.port), 20) as client:
+        client.sendall(b"GET /picture HTTP/1.1\r\nHost: x\r\n")
+        sent = 0
+        with suppress(ConnectionError):
+            for number in range(30_000):
+                sent += client.send(b"X-%d: %s\r\n" % (number, b"a" * 1000))
+    assert sent < 15_000_000  # what the sockets of both sides hold was on its way
+    assert urllib.request.urlopen(f"{server.url}/healthz").status == 200
+
+
+@pytest.mark.slow
 def test_half_closed_and_broken_connections(server):
     for sent in (b"", b"GET /pic", b"GET /picture HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
                  b"\x00\xff" * 50,

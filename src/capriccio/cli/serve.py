@@ -56,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
     config = uvicorn.Config(
         app, host=asked.host, port=asked.port, log_level="warning", access_log=False, backlog=2048,
         timeout_graceful_shutdown=_LEAVING_SECONDS, server_header=False, timeout_keep_alive=20,
-        h11_max_incomplete_event_size=32768,
+        http="h11", h11_max_incomplete_event_size=32768,  # the faster parser has no bound for what a client says first
     )  # fmt: skip
     server = _server(config, app)
     socket = config.bind_socket()
