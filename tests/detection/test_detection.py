@@ -5,11 +5,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import capriccio
 from capriccio.cli.main import main
-from capriccio.detection.calibrate import calibration_half, made_picture
+from capriccio.detection.calibrate import CalibrationRequest, calibrate, calibration_half, made_picture
 from capriccio.detection.detector import accused_at_fdr, decide
 from capriccio.detection.edits import EDITS, random_edit
 from capriccio.detection.evidence import FEATURES
@@ -167,6 +168,30 @@ def files(tmp_path):
         Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / "ask" / f"made{i}.png")
     (tmp_path / "ask" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     return tmp_path
+
+
+@pytest.mark.timeout(300)
+def test_batches_side_by_side_calibrate_like_one_after_the_other():
+    model, told = Model(snapshot()), []
+    request = CalibrationRequest(num_made=20, edits=False, batch=4)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = calibrate(model, [], request)
+        torch.set_num_threads(3)
+        together = calibrate(model, [], request, lambda done, total: told.append((done, total)))
+        assert torch.get_num_threads() == 3
+        with pytest.raises(KeyboardInterrupt):
+            calibrate(model, [], request, _interrupted)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert told == [(4 * i, 20) for i in range(1, 6)]
+    np.testing.assert_array_equal(together.made, alone.made)
+
+
+def _interrupted(done, total):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.timeout(300)
