@@ -254,15 +254,15 @@ def crossed(
             sum(part * auc(*(rng.choice(s, len(s)) for s in kinds)) for part, kinds in zip(share, scores, strict=True))
             for _ in range(NUM_BOOTSTRAPS)
         ]
-        limits = [np.sort(c.real)[int(np.ceil((1 - LEVEL) * (len(c.real) + 1))) - 1] for c in calibrations]
+        above = [[(c.read(f["evidence"]).p_not_made <= LEVEL).mean() for f in (made, real)] for c, real in judged]
         table[edit] = {
             "made": len(scores[0][0]),
             "real": sum(len(real) for _, real in scores),
             "auc": float(sum(p * auc(*kinds) for p, kinds in zip(share, scores, strict=True))),
             "auc_95": [float(np.quantile(again, q)) for q in (0.025, 0.975)],
             "above_limit": {
-                "made": float(np.mean([(m > t).mean() for (m, _), t in zip(scores, limits, strict=True)])),
-                "real": float(sum(p * (r > t).mean() for p, (_, r), t in zip(share, scores, limits, strict=True))),
+                "made": float(np.mean([m for m, _ in above])),
+                "real": float(sum(p * r for p, (_, r) in zip(share, above, strict=True))),
             },
             "verdicts": {
                 "made, both times": add_up(verdicts(c, made["evidence"]) for c in calibrations),

@@ -148,9 +148,9 @@ def test_an_interrupted_build_leaves_no_half_archive(tmp_path, stop, code):
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         until = time.monotonic() + 60
-        while not any(path.suffix == ".part" and path.stat().st_size > 50_000 for path in tmp_path.glob("out/.*")):
-            if process.poll() is not None:
-                break
+        while process.poll() is None and not any(
+            path.suffix == ".part" and path.stat().st_size > 50_000 for path in tmp_path.glob("out/.*")
+        ):
             assert time.monotonic() < until
             time.sleep(0.005)
         process.send_signal(stop)

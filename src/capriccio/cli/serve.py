@@ -71,6 +71,10 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
+_TRIED = 16
+"""Pictures of a batch that both precisions paint at the start: enough to compare them, and large networks are slow."""
+
+
 def _models(asked: Any) -> tuple[Model, Model | None, str, str]:
     """Return the model in float32, the one for pictures without a seed where it is another, its name, and a line that
     says in which precision pictures are painted, and why.
@@ -86,7 +90,7 @@ def _models(asked: Any) -> tuple[Model, Model | None, str, str]:
     if fast is not None and asked.precision == "auto":
         from capriccio.studio.painting import faster
 
-        low, fast = fast, faster(fast, model, asked.batch)
+        low, fast = fast, faster(fast, model, min(asked.batch, _TRIED))
         reason = "measured to be faster here" if fast is low else f"{fastest.name} was measured to be slower here"
     name = bundled_names()[0] if asked.model is None else Path(asked.model).stem
     precision = "fp32" if fast in (None, model) else fastest.name

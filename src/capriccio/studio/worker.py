@@ -219,7 +219,8 @@ class Worker:
         with self._wake:
             taken: list[Waiting] = []
             passed: list[Waiting] = []
-            while self._pictures and len(taken) < self.batch_now:
+            most = self.batch_now
+            while self._pictures and len(taken) < most:
                 waiting = self._pictures.popleft()
                 if taken and waiting[0].kind != taken[0][0].kind:
                     passed.append(waiting)
