@@ -7,18 +7,32 @@ fails costs its own line only:
 
 A variant is a list of words: `eager`, `graphs` (work recorded as CUDA graphs), `compile`; the forms of the operations
 `fir=`, `up=`, `epilogue=`, `layout=`; `fp16`, `fp32`; `nobench` (the library takes its first guess at an algorithm).
+
+Compiling needs processors, not the GPU. So several of these scripts may be started at once with one folder as
+`--together`: each is stopped while another measures. A process whose number is written into a file of that folder, a
+training for example, is stopped meanwhile, too.
+
+    echo $PID_OF_TRAINING > together/training
+    python scripts/gpu_variants.py --resolution 128 --together together --out 128.json &
+    python scripts/gpu_variants.py --resolution 256 --together together --out 256.json &
+
+The four phases of a variant are compiled one after another; `--fill-cache PHASE` compiles only one, for a later run to
+find it in the compiler's cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
+import os
+import signal
 import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,23 +81,24 @@ def run_config(resolution: int, batch: int, channel_base: int, channel_max: int,
 class Variant:
     """One way of computing, ready to run."""
 
-    def __init__(self, words: str, config: RunConfig, device: torch.device) -> None:
+    def __init__(self, words: str, config: RunConfig, device: torch.device, only: str | None = None) -> None:
+        """``only``: the one phase that is compiled, where compiling was asked for; None = all."""
         chosen = words.split()
         forms = FormsConfig(**dict(word.split("=") for word in chosen if "=" in word))
         dtype = torch.float16 if "fp16" in chosen else None if "fp32" in chosen else torch.bfloat16
         config = with_fp16_clamp(config) if "fp16" in chosen else config
         recorded = "graphs" in chosen
-        self.config = replace(
-            config, forms=forms, compile="compile" in chosen, cuda_graphs="on" if recorded else "off"
-        )
+        self.config = replace(config, forms=forms, compile="compile" in chosen, cuda_graphs="on" if recorded else "off")
         self.device = device
-        torch.backends.cudnn.benchmark = "nobench" not in chosen
+        self.is_guessing = "nobench" in chosen
         self.state = new_state(self.config, device)
         for network in (self.state.generator, self.state.discriminator, self.state.generator_ema):
             network.set_precision(dtype)
         self.phase_times: dict[str, list[float]] = {}
         self._marks: list[tuple[str, Mark]] = []
         phases = compiled_phases() if self.config.compile else Phases()
+        if only is not None:
+            phases = replace(Phases(), **{only: getattr(phases, only)})
         self.runner = Recorder() if recorded else run_directly
         self.recorded = recorded
         self.trainer = Trainer(self.config, Processes(), phases, Statistics(device), self._after_phase, self.runner)
@@ -97,10 +112,19 @@ class Variant:
         draws = SeededDraws.of_run(self.config, self.state, NoLabels(), device=self.device)
         self.trainer.run(self.state, self.batch, draws, round_size=self.config.batch)
 
+    def compile(self) -> float:
+        """Run every phase once, and what is to be compiled is; return seconds."""
+        torch.backends.cudnn.benchmark = False  # what is found while others use the GPU, too, would be chance
+        return self._iterate_with_all_phases(1)
+
     def warm_up(self) -> float:
-        """Run every phase until it is compiled, recorded and has found its algorithms; return seconds."""
+        """Run every phase until it is recorded and has found its algorithms; return seconds."""
+        torch.backends.cudnn.benchmark = not self.is_guessing
+        return self._iterate_with_all_phases(4)
+
+    def _iterate_with_all_phases(self, times: int) -> float:
         start = time.perf_counter()
-        for _ in range(4):
+        for _ in range(times):
             self.state.iteration = 0
             self.iterate()
         synchronize(self.device)
@@ -274,17 +298,19 @@ def check_recording(config: RunConfig, device: torch.device) -> dict[str, float]
     return told | {f"{name} direct": distance(found[0][name], found[1][name]) for name in found[0]}
 
 
-def profile(words: str, config: RunConfig, device: torch.device) -> str:
+def profile(variant: Variant) -> str:
     """Return a table of the kernels of one iteration in which all phases run, most expensive first."""
-    variant = Variant(words, config, device)
-    variant.warm_up()
     variant.state.iteration = 0
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as recorded:
+    synchronize(variant.device)
+    kinds = torch.profiler.ProfilerActivity
+    activity = kinds.CUDA if variant.device.type == "cuda" else kinds.CPU
+    with torch.profiler.profile(activities=[activity], acc_events=True) as recorded:
         variant.iterate()
-        synchronize(device)
+        synchronize(variant.device)
     events = recorded.key_averages()
     launches = sum(event.count for event in events)
-    table: str = events.table(sort_by="self_device_time_total", row_limit=60, max_name_column_width=110)
+    by_time = "self_device_time_total" if activity == kinds.CUDA else "self_cpu_time_total"
+    table: str = events.table(sort_by=by_time, row_limit=60, max_name_column_width=110)
     return f"{launches} kernels\n{table}"
 
 
@@ -301,20 +327,85 @@ def survived(report: dict[str, Any], what: str) -> Iterator[None]:
         traceback.print_exc()
 
 
-def measure(words: str, config: RunConfig, device: torch.device, *, generation: bool, cycles: int) -> dict[str, Any]:
+class Company:
+    """The scripts and trainings on this GPU, of which one at a time measures while the others are stopped."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """``folder``: where each writes its process number into a file of its own; None = nobody else is here."""
+        self._folder = folder
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"script-{os.getpid()}").write_text(str(os.getpid()))
+
+    @contextmanager
+    def asleep(self) -> Iterator[None]:
+        """Wait for one's turn, and let all others sleep meanwhile."""
+        if self._folder is None:
+            yield
+            return
+        with open(self._folder / "turn.lock", "w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            others = [int(path.read_text()) for path in self._folder.iterdir() if path.suffix != ".lock"]
+            others = [number for number in others if number != os.getpid()]
+            try:
+                for number in others:
+                    with suppress(ProcessLookupError):
+                        os.kill(number, signal.SIGSTOP)
+                time.sleep(0.5)  # what they have asked of the GPU is still being done
+                yield
+            finally:
+                for number in others:
+                    with suppress(ProcessLookupError):
+                        os.kill(number, signal.SIGCONT)
+
+
+def measure(
+    words: str,
+    config: RunConfig,
+    device: torch.device,
+    company: Company,
+    *,
+    generation: bool,
+    cycles: int,
+    profiled: bool = False,
+) -> dict[str, Any]:
     """Return everything about one variant."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     variant = Variant(words, config, device)
-    row: dict[str, Any] = {"variant": words, "warm_up_seconds": variant.warm_up()}
-    row["train_images_per_second"] = variant.train_rate(cycles)
-    row["host_milliseconds"] = 1000 * variant.host_seconds()
-    row["phase_milliseconds"] = variant.phase_milliseconds()
-    row["memory_gib"] = torch.cuda.max_memory_reserved(device) / 2**30 if device.type == "cuda" else 0.0
-    if generation:
-        row["generate_images_per_second"], row["latency_milliseconds"] = variant.generation(config.batch)
+    row: dict[str, Any] = {"variant": words, "compile_seconds": variant.compile()}
+    with company.asleep():
+        row["warm_up_seconds"] = variant.warm_up()
+        row["train_images_per_second"] = variant.train_rate(cycles)
+        row["host_milliseconds"] = 1000 * variant.host_seconds()
+        row["phase_milliseconds"] = variant.phase_milliseconds()
+        row["memory_gib"] = torch.cuda.max_memory_reserved(device) / 2**30 if device.type == "cuda" else 0.0
+        if generation:
+            row["generate_images_per_second"], row["latency_milliseconds"] = variant.generation(config.batch)
+        if profiled:
+            row["kernels"] = profile(variant)
+            print(row["kernels"], flush=True)
     return row
+
+
+def described(row: dict[str, Any]) -> str:
+    """Return what was measured in a line."""
+    phases = " ".join(f"{name} {value:.1f}" for name, value in row["phase_milliseconds"].items())
+    return (
+        f"{row['train_images_per_second']:8.0f} img/s  {row['memory_gib']:5.1f} GiB  "
+        f"compile {row['compile_seconds']:5.1f} s  warm-up {row['warm_up_seconds']:5.1f} s  "
+        f"host {row['host_milliseconds']:5.1f} ms  [{phases}]  "
+        f"gen {row.get('generate_images_per_second', 0):.0f} img/s {row.get('latency_milliseconds', 0):.1f} ms  "
+        f"{row['variant']}"
+    )
+
+
+def fill_cache(words: Sequence[str], phase: str, config: RunConfig, device: torch.device) -> None:
+    """Compile one phase of every variant and say how long it took."""
+    for chosen in words:
+        seconds = Variant(chosen, config, device, only=phase).compile()
+        print(f"compiled {phase} in {seconds:.0f} s: {chosen}", flush=True)
 
 
 def main() -> None:
@@ -328,14 +419,21 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--limit", type=float, default=150.0, help="Seconds; no variant is begun later.")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="Lists of words, most interesting first.")
-    parser.add_argument("--checks", choices=["none", "recording", "profile", "all"], default="none", help="First.")
+    parser.add_argument("--checks", choices=["none", "recording", "all"], default="none", help="First.")
     parser.add_argument("--no-generation", action="store_true")
     parser.add_argument("--cycles", type=int, default=2, help="Cycles of 16 iterations that are timed.")
+    parser.add_argument("--profile", action="store_true", help="List the kernels of every variant.")
+    parser.add_argument("--together", type=Path, help="Folder of process numbers: these sleep while this measures.")
+    parser.add_argument("--fill-cache", choices=[f.name for f in fields(Phases)], help="Compile this and do no more.")
     parser.add_argument("--out", type=Path, default=Path("variants.json"))
     asked = parser.parse_args()
     begun = time.perf_counter()
     device = choose_device(asked.device)
     config = run_config(asked.resolution, asked.batch, asked.channel_base, asked.channel_max, asked.pipe)
+    if asked.fill_cache:
+        fill_cache(asked.variants, asked.fill_cache, config, device)
+        return
+    company = Company(asked.together)
     report: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
@@ -348,7 +446,7 @@ def main() -> None:
     def save() -> None:
         asked.out.write_text(json.dumps(report, indent=1))
 
-    with survived(report, "peak"):
+    with survived(report, "peak"), company.asleep():
         peak = ConvolutionPeak(device, torch.bfloat16, batch=512 if device.type == "cuda" else 4)
         report["convolution_peak_tflops"] = max(peak.measure() for _ in range(3)) / 1e12
         print(f"convolution peak {report['convolution_peak_tflops']:.0f} TFLOP/s", flush=True)
@@ -358,16 +456,16 @@ def main() -> None:
             report["kernel_errors"] = check_kernel(device)
             print("kernel", report["kernel_errors"], flush=True)
         with survived(report, "precision"):
-            words = ["eager", "eager fir=triton up=phases epilogue=pointwise", "eager fp16", "eager fp32 fir=triton"]
+            words = [
+                "eager", "eager fir=triton up=phases epilogue=pointwise", "eager fp16", "eager fp32 fir=triton",
+                "compile fp32 fir=triton epilogue=pointwise", "compile fir=triton epilogue=pointwise",
+            ]  # fmt: skip
             report["gradient_cosines"] = check_phases(run_config(64, 16, 4096, 256, asked.pipe), device, words)
             print("cosines", json.dumps(report["gradient_cosines"], indent=1), flush=True)
     if asked.checks in ("all", "recording"):
         with survived(report, "recording"):
             report["recording_distances"] = check_recording(small, device)
             print("recording", report["recording_distances"], flush=True)
-    if asked.checks in ("all", "profile"):
-        with survived(report, "profile"):
-            print(profile("eager fir=triton epilogue=pointwise", config, device), flush=True)
     print(f"checks done after {time.perf_counter() - begun:.0f} s", flush=True)
     save()
     for words in asked.variants:
@@ -375,16 +473,17 @@ def main() -> None:
             report.setdefault("left_out", []).append(words)
             continue
         with survived(report, words):
-            row = measure(words, config, device, generation=not asked.no_generation, cycles=asked.cycles)
-            report["rows"].append(row)
-            phases = " ".join(f"{name} {value:.1f}" for name, value in row["phase_milliseconds"].items())
-            print(
-                f"{row['train_images_per_second']:8.0f} img/s  {row['memory_gib']:5.1f} GiB  "
-                f"warm-up {row['warm_up_seconds']:5.1f} s  host {row['host_milliseconds']:5.1f} ms  [{phases}]  "
-                f"gen {row.get('generate_images_per_second', 0):.0f} img/s {row.get('latency_milliseconds', 0):.1f} ms "
-                f" {words}  @{time.perf_counter() - begun:.0f} s",
-                flush=True,
+            row = measure(
+                words,
+                config,
+                device,
+                company,
+                generation=not asked.no_generation,
+                cycles=asked.cycles,
+                profiled=asked.profile,
             )
+            report["rows"].append(row)
+            print(f"{described(row)}  @{time.perf_counter() - begun:.0f} s", flush=True)
         save()
     save()
 

@@ -9,7 +9,7 @@ Source: the ADA paper, appendix B and algorithm 1.
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -39,17 +39,15 @@ class Margins(NamedTuple):
     bottom: int
 
 
-class Reflection(NamedTuple):
-    """How one axis of large pictures is continued."""
+class Enlargement(NamedTuple):
+    """How one axis of size S is continued and enlarged."""
 
     source: Tensor
     """[n] int64: which pixel of the picture stands at each position of the continued one."""
-    inside: tuple[Tensor, Tensor] | None
-    """[n] and [2n]: 1 where the continued, and the enlarged, picture ends, else 0. None = it ends at its edges."""
-
-
-Enlargement = Tensor | Reflection
-"""What continues and enlarges pictures of size S along one axis: a matrix [2n, S], or the steps for large pictures."""
+    inside: Tensor | None
+    """[n], 1 within the margins, else 0; None = the continued picture ends where they end."""
+    doubling: Tensor | None
+    """The enlargement of the continued axis as a matrix [2n, n]; None for large pictures, which are filtered."""
 
 
 class Geometry(NamedTuple):
@@ -111,7 +109,15 @@ def batch_margins(matrices: Tensor, height: int, width: int) -> Margins:
     return Margins(left, top, right, bottom)
 
 
-def plan_geometry(matrices: Tensor, margins: Margins, height: int, width: int, *, fixed_shape: bool) -> Geometry:
+def plan_geometry(
+    matrices: Tensor,
+    margins: Margins,
+    height: int,
+    width: int,
+    *,
+    fixed_shape: bool,
+    device: torch.device | str = "cpu",
+) -> Geometry:
     """Return what :func:`resample` needs.
 
     Args:
@@ -121,10 +127,15 @@ def plan_geometry(matrices: Tensor, margins: Margins, height: int, width: int, *
         width: of the pictures.
         fixed_shape: give tensors the same sizes whatever the margins are, by continuing pictures as far as possible and
             blanking what lies beyond the margins; the numbers stay the same. For compiled phases.
+        device: where what is the same for every batch is kept; the rest is on the CPU.
     """
+    device = torch.device(device)
     room = Margins(width - 1, height - 1, width - 1, height - 1) if fixed_shape else margins
-    x = _enlargement(width, (room.left, room.right), (margins.left, margins.right), blanked=fixed_shape)
-    y = _enlargement(height, (room.top, room.bottom), (margins.top, margins.bottom), blanked=fixed_shape)
+    x = _enlargement(width, (room.left, room.right), device)
+    y = _enlargement(height, (room.top, room.bottom), device)
+    if fixed_shape:
+        x = x._replace(inside=_inside(width, (room.left, room.right), (margins.left, margins.right)))
+        y = y._replace(inside=_inside(height, (room.top, room.bottom), (margins.top, margins.bottom)))
     continued_width, continued_height = width + room.left + room.right, height + room.top + room.bottom
 
     def moving(right: float, down: float) -> Tensor:
@@ -138,8 +149,8 @@ def plan_geometry(matrices: Tensor, margins: Margins, height: int, width: int, *
     m = moving(-0.5, -0.5) @ m @ moving(0.5, 0.5)
     grid_height, grid_width = _grid_size(height, width)
     theta = scaling(1 / continued_width, 1 / continued_height) @ m @ scaling(grid_width / 2, grid_height / 2)
-    reductions = tuple(_reduction(size) if size <= LARGEST_MATRIX else None for size in (width, height))
-    return Geometry(x, y, theta[:, :2].contiguous(), (reductions[0], reductions[1]), make_filter(SYM6))
+    reductions = tuple(_reduction(size, device) if size <= LARGEST_MATRIX else None for size in (width, height))
+    return Geometry(x, y, theta[:, :2].contiguous(), (reductions[0], reductions[1]), _taps(device))
 
 
 def resample(images: Tensor, plan: Geometry) -> Tensor:
@@ -161,32 +172,45 @@ LARGEST_MATRIX = 256
 its work grows with the cube of the side."""
 
 
-def _enlargement(size: int, room: tuple[int, int], margins: tuple[int, int], *, blanked: bool) -> Enlargement:
-    """Plan to continue an axis as far as ``room``, where asked blanked beyond ``margins``, and to enlarge it."""
+@lru_cache(maxsize=64)
+def _enlargement(size: int, room: tuple[int, int], device: torch.device) -> Enlargement:
+    """Plan to continue an axis by ``room`` on both sides, and to enlarge it."""
     positions = torch.arange(-room[0], size + room[1])
     reflected = (size - 1) - (positions.abs() - (size - 1)).abs()
-    inside = ((positions >= -margins[0]) & (positions < size + margins[1])).float()
-    steps = Reflection(reflected, (inside, inside.repeat_interleave(2)) if blanked else None)
-    if size > LARGEST_MATRIX:
-        return steps
-    # The matrix of continuing has a single 1 in each row: its product is a sum of columns, far less than a product.
-    columns = _doubling(3 * size - 2)[: 2 * len(positions), : len(positions)]  # a band: cut to size it stays right
-    columns = columns * inside if blanked else columns
-    matrix = columns.new_zeros(len(columns), size).index_add_(1, reflected, columns)
-    return matrix * inside.repeat_interleave(2)[:, None] if blanked else matrix
+    doubling = None
+    if size <= LARGEST_MATRIX:
+        # Of a band matrix a part is right, too: that of the longest axis is made once.
+        doubling = _doubling(3 * size - 2)[: 2 * len(positions), : len(positions)].to(device)
+    return Enlargement(reflected.to(device), None, doubling)
+
+
+def _inside(size: int, room: tuple[int, int], margins: tuple[int, int]) -> Tensor:
+    """Return [n]: 1 at the positions of an axis continued by ``room`` that lie within ``margins``, else 0."""
+    inside = torch.zeros(room[0] + size + room[1])
+    inside[room[0] - margins[0] : room[0] + size + margins[1]] = 1
+    return inside
 
 
 def _enlarge(images: Tensor, plan: Enlargement, taps: Tensor, dim: int) -> Tensor:
     """Continue and enlarge ``images`` [N, C, H, W] along one axis."""
-    if isinstance(plan, Tensor):
-        return images @ plan.T if dim == 3 else plan @ images
+    if plan.doubling is not None:
+        matrix = _continued_and_doubled(plan, plan.doubling, images.shape[dim])
+        return images @ matrix.T if dim == 3 else matrix @ images
     images = images.index_select(dim, plan.source)
     if plan.inside is not None:
-        images = images * _lying_along(plan.inside[0], dim)
+        images = images * _lying_along(plan.inside, dim)
     before, after = len(SYM6) // 2, len(SYM6) // 2 - 1
     padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
     enlarged = upfirdn2d(images, _lying_along(taps, dim), up=_factor(dim), padding=padding, gain=2)
-    return enlarged if plan.inside is None else enlarged * _lying_along(plan.inside[1], dim)
+    return enlarged if plan.inside is None else enlarged * _lying_along(plan.inside.repeat_interleave(2), dim)
+
+
+def _continued_and_doubled(plan: Enlargement, doubling: Tensor, size: int) -> Tensor:
+    """Return both steps as one matrix [2n, size]."""
+    columns = doubling if plan.inside is None else doubling * plan.inside
+    # The matrix of continuing has a single 1 in each row: its product is a sum of columns, far less than a product.
+    matrix = torch.index_add(columns.new_zeros(len(columns), size), 1, plan.source, columns)
+    return matrix if plan.inside is None else matrix * plan.inside.repeat_interleave(2)[:, None]
 
 
 def _reduce(images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int) -> Tensor:
@@ -201,15 +225,20 @@ def _reduce(images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int) -> Te
 @cache
 def _doubling(size: int) -> Tensor:
     """Return the enlargement of an axis of ``size`` pixels, already continued, as a matrix [2·size, size]."""
-    steps = Reflection(torch.arange(size), None)
+    steps = Enlargement(torch.arange(size), None, None)
     return _enlarge(torch.eye(size)[None, None], steps, make_filter(SYM6), 3)[0, 0].T.contiguous()
 
 
 @cache
-def _reduction(size: int) -> Tensor:
+def _reduction(size: int, device: torch.device) -> Tensor:
     """Return the reduction of an axis of ``size`` pixels as a matrix [size, 2(size + 2P)]."""
     basis = torch.eye(2 * (size + 2 * _REACH))[None, None]
-    return _reduce(basis, None, make_filter(SYM6), 3)[0, 0].T.contiguous()
+    return _reduce(basis, None, make_filter(SYM6), 3)[0, 0].T.contiguous().to(device)
+
+
+@cache
+def _taps(device: torch.device) -> Tensor:
+    return make_filter(SYM6).to(device)
 
 
 def _lying_along(values: Tensor, dim: int) -> Tensor:

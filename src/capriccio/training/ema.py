@@ -28,5 +28,4 @@ def ema_beta(config: EmaConfig, *, nimg: int, batch: int) -> float:
 def update_ema(average: Generator, generator: Generator, beta: float) -> None:
     """Move every parameter of ``average`` towards ``generator``; copy every buffer (noise maps, mean of w)."""
     torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - beta)
-    for mine, theirs in zip(average.buffers(), generator.buffers(), strict=True):
-        mine.copy_(theirs)
+    torch._foreach_copy_(list(average.buffers()), list(generator.buffers()))
