@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from capriccio.augmentation import geometry
 from capriccio.augmentation.parameters import draw, quantiles
@@ -104,6 +105,14 @@ def test_compiled_it_has_the_eager_numbers_and_second_derivatives(form, monkeypa
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
         for a, b in zip(*(torch.autograd.grad(value, weight) for value in (ours, theirs)), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_a_plan_for_another_device_has_all_of_its_tensors_there():
+    parameters = draw(PIPES["bgcfnc"], 0.7, 2, RGB, torch.Generator().manual_seed(0))
+    here, there = (plan(parameters, RGB, device=device, fixed_shape=True) for device in ("cpu", "meta"))
+    for a, b in zip(tree_leaves(here), tree_leaves(there), strict=True):
+        assert b.device.type == "meta"
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
 
 
 def test_pictures_too_small_for_the_filter_are_refused():

@@ -76,7 +76,8 @@ def test_tensor_names_are_the_contract_of_stored_networks():
 def test_cuda_paints_what_the_processor_paints(generator):
     ws = generator.ws(torch.randn(4, 8))
     expected = generator.synthesis(ws)
-    torch.testing.assert_close(generator.cuda().synthesis(ws.cuda()).cpu(), expected, atol=1e-3, rtol=1e-3)
+    # PyTorch lets GPUs round the factors of float32 convolutions to TF32: here by 0.003, less than half a grey level.
+    torch.testing.assert_close(generator.cuda().synthesis(ws.cuda()).cpu(), expected, atol=1 / 255, rtol=1e-3)
 
 
 @torch.no_grad()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -71,3 +75,24 @@ def test_nothing_is_remembered_where_no_derivative_is_asked_for():
     with torch.no_grad():
         y = conv2d(torch.randn(1, 3, 5, 5), torch.nn.Parameter(torch.randn(2, 3, 3, 3)), padding=1)
     assert not y.requires_grad
+
+
+@pytest.mark.slow
+def test_a_penalty_on_gradients_in_bf16_does_not_end_the_process():
+    """The library's second derivative did on processors with AMX, at this size and not at half of it: SIGFPE."""
+    program = """
+import torch
+from capriccio.config import DiscriminatorConfig, ImageShape
+from capriccio.networks.discriminator import Discriminator
+from capriccio.training.losses import r1_penalty
+
+shape = ImageShape(channels=3, height=128, width=128)
+network = Discriminator(DiscriminatorConfig(shape=shape, channel_base=8192, channel_max=256))
+network.set_precision(torch.bfloat16)
+output = r1_penalty(network, torch.randn(32, 3, 128, 128), None, None, gamma=1.0)
+output.loss.backward()
+assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-500:]

@@ -128,3 +128,19 @@ def test_work_is_recorded_on_a_single_gpu(asked, device, world, recorded):
 def test_recording_that_cannot_be_is_refused(device, world):
     with pytest.raises(ConfigError, match="leave it at auto"):
         is_recorded("on", torch.device(device), Processes(0, world))
+
+
+def test_compiled_work_is_not_compiled_again_while_it_is_recorded():
+    """The compiler notes that two inputs are one tensor, and compiles again for two, which no capture allows."""
+    compiled = []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        compiled.append(graph)
+        return graph.forward
+
+    work = torch.compile(lambda x, y: x * 2 + y, backend=count, fullgraph=True, dynamic=False)
+    recorder = Recorder(lambda function: Captured(lambda: None, function()))
+    same = torch.ones(3)
+    for _ in range(WARM_UP_CALLS + 1):
+        assert torch.equal(recorder("key", work, (same, same), []), torch.full((3,), 3.0))
+    assert len(compiled) == 1

@@ -47,7 +47,7 @@ def conv_transpose2d(x: Tensor, weight: Tensor, *, stride: int = 1, padding: int
 def _is_ours(x: Tensor) -> bool:
     # On processors the library's own derivatives are as fast; but of its second derivatives in bf16 some end the
     # process: its kernels for some processors divide by zero where the kernel of a convolution is a whole map.
-    return torch.is_grad_enabled() and (x.device.type == "cuda" or x.dtype != torch.float32)
+    return torch.is_grad_enabled() and (x.device.type == "cuda" or x.dtype.itemsize == 2)
 
 
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]

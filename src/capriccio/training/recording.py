@@ -75,7 +75,9 @@ class Recorder:
         if recording is None:
             self._calls[key] = self._calls.get(key, 0) + 1
             if self._calls[key] <= WARM_UP_CALLS:
-                return work(*inputs)
+                # Copies, as the recording will have: work that is compiled must not meet another kind of inputs later.
+                values, structure = tree_flatten(inputs)
+                return work(*tree_unflatten([v.clone() if isinstance(v, Tensor) else v for v in values], structure))
             recording = self._recordings[key] = self._record(work, inputs, parameters)
             self._lent |= {id(gradient) for gradient in recording.gradients}
         for p in parameters:
