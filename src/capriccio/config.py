@@ -675,7 +675,8 @@ class RunConfig:
     compile: bool = False
     """Compile the four phases with torch.compile."""
     cuda_graphs: CudaGraphs = "auto"
-    """Record the work of every phase on a GPU once and replay it; auto: where there is one GPU."""
+    """Record the work of every phase on a GPU once and replay it; auto: where there is one GPU, and what cannot be
+    recorded runs as it is; on: then the run ends."""
     forms: FormsConfig = field(default_factory=FormsConfig)
     """In which of several equal forms the networks compute."""
 

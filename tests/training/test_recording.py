@@ -144,3 +144,32 @@ def test_compiled_work_is_not_compiled_again_while_it_is_recorded():
     for _ in range(WARM_UP_CALLS + 1):
         assert torch.equal(recorder("key", work, (same, same), []), torch.full((3,), 3.0))
     assert len(compiled) == 1
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_what_cannot_be_recorded_is_done_directly_and_said_once(is_told):
+    weight, lines = torch.nn.Parameter(torch.ones(())), []
+
+    def refuse(function: Callable[[], Any]) -> Captured:
+        function()  # leaves a gradient, and fails at the end as a capture does
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    def work(x: torch.Tensor) -> torch.Tensor:
+        (weight * x).backward()
+        return x + 1
+
+    recorder = Recorder(refuse, say=lines.append if is_told else None)
+    for _ in range(WARM_UP_CALLS):
+        recorder("key", work, (torch.tensor(3.0),), [weight])
+    weight.grad = torch.tensor(10.0)
+    if not is_told:
+        with pytest.raises(RuntimeError, match="not permitted"):
+            recorder("key", work, (torch.tensor(3.0),), [weight])
+        assert weight.grad == 10
+        return
+    assert recorder("key", work, (torch.tensor(3.0),), [weight]) == 4
+    assert recorder("key", work, (torch.tensor(5.0),), [weight]) == 6
+    assert weight.grad == 18
+    assert len(lines) == 1
+    assert "not permitted" in lines[0]
+    assert "more" not in lines[0]

@@ -216,7 +216,7 @@ class _Run:
         self.clock = _Clock()
         self.doctor: LiveDoctor | None = None
         phases = compiled_phases() if config.compile else Phases()
-        runner = choose_runner(config.cuda_graphs, device, processes)
+        runner = choose_runner(config.cuda_graphs, device, processes, say=self.log.say)
         self.trainer = Trainer(config, processes, phases, self.statistics, runner=runner)
         self.sheet = SampleSheet(config.generator, data.train, device)
         self.metrics = metrics

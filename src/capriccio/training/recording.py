@@ -61,9 +61,20 @@ def is_recorded(asked: CudaGraphs, device: torch.device, processes: Processes) -
 class Recorder:
     """Replays work as CUDA graphs from the third time on."""
 
-    def __init__(self, capture: Callable[[Callable[[], Any]], Captured] | None = None) -> None:
-        """``capture`` records a function without arguments; tests give one that needs no GPU."""
+    def __init__(
+        self,
+        capture: Callable[[Callable[[], Any]], Captured] | None = None,
+        *,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """
+        Args:
+            capture: records a function without arguments; tests give one that needs no GPU.
+            say: told about work that cannot be recorded, which is done directly from then on; None = that is an error.
+        """
         self._capture = capture or _GraphCapture()
+        self._say = say
+        self._unrecordable: set[Hashable] = set()
         self._calls: dict[Hashable, int] = {}
         self._recordings: dict[Hashable, _Recording] = {}
         self._lent: set[int] = set()
@@ -71,6 +82,8 @@ class Recorder:
 
     def __call__(self, key: Hashable, work: Work, inputs: tuple[Any, ...], parameters: Sequence[Tensor]) -> Any:
         """Do the work, or replay it: see :class:`Runner`. What is returned is overwritten by the next replay."""
+        if key in self._unrecordable:
+            return work(*inputs)
         recording = self._recordings.get(key)
         if recording is None:
             self._calls[key] = self._calls.get(key, 0) + 1
@@ -78,7 +91,17 @@ class Recorder:
                 # Copies, as the recording will have: work that is compiled must not meet another kind of inputs later.
                 values, structure = tree_flatten(inputs)
                 return work(*tree_unflatten([v.clone() if isinstance(v, Tensor) else v for v in values], structure))
-            recording = self._recordings[key] = self._record(work, inputs, parameters)
+            try:
+                recording = self._recordings[key] = self._record(work, inputs, parameters)
+            except RuntimeError as error:
+                if self._say is None or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                self._unrecordable.add(key)
+                self._say(
+                    f"Warning: a phase cannot be recorded as a CUDA graph ({str(error).splitlines()[0]}); it runs "
+                    "operation by operation, which is slower."
+                )
+                return work(*inputs)
             self._lent |= {id(gradient) for gradient in recording.gradients}
         for p in parameters:
             if p.grad is not None and id(p.grad) in self._lent:
@@ -90,6 +113,7 @@ class Recorder:
         self._recordings.clear()
         self._calls.clear()
         self._lent.clear()
+        self._unrecordable.clear()
 
     def _record(self, work: Work, inputs: tuple[Any, ...], parameters: Sequence[Tensor]) -> _Recording:
         values, structure = tree_flatten(inputs)
@@ -97,10 +121,12 @@ class Recorder:
         gathered = [p.grad for p in parameters]
         for p in parameters:
             p.grad = None
-        captured = self._capture(lambda: work(*tree_unflatten(places, structure)))
-        gradients = [p.grad for p in parameters]
-        for p, gradient in zip(parameters, gathered, strict=True):
-            p.grad = gradient
+        try:
+            captured = self._capture(lambda: work(*tree_unflatten(places, structure)))
+            gradients = [p.grad for p in parameters]
+        finally:
+            for p, gradient in zip(parameters, gathered, strict=True):
+                p.grad = gradient
         return _Recording(captured, structure, [v for v in places if isinstance(v, Tensor)], gradients)
 
 
@@ -136,9 +162,16 @@ class _Recording:
         return self.captured.outputs
 
 
-def choose_runner(asked: CudaGraphs, device: torch.device, processes: Processes) -> Runner:
-    """Return a recorder where work is to be recorded, else what does it directly; raises as :func:`is_recorded`."""
-    return Recorder() if is_recorded(asked, device, processes) else run_directly
+def choose_runner(
+    asked: CudaGraphs, device: torch.device, processes: Processes, *, say: Callable[[str], None] | None = None
+) -> Runner:
+    """Return a recorder where work is to be recorded, else what does it directly; raises as :func:`is_recorded`.
+
+    ``say`` is told about work that cannot be recorded after all, unless recording was asked for: then that is an error.
+    """
+    if not is_recorded(asked, device, processes):
+        return run_directly
+    return Recorder(say=say if asked == "auto" else None)
 
 
 class _GraphCapture:
