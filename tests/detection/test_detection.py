@@ -219,6 +219,11 @@ def test_calibrate_then_detect_from_the_command_line(files, capsys):
     assert "not made by this network" in report.read_text()
     assert main([*asked, "--fail-on", "error"]) == 1
 
+    capsys.readouterr()
+    assert main(["detect", str(files / "ask" / "broken.jpg"), "-m", str(calibrated), "-m", str(calibrated)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["Asked", f"{files / 'ask' / 'broken.jpg'}:"] * 2
+
 
 def test_a_model_without_calibration_says_which_command_makes_one(files, capsys, monkeypatch):
     monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))

@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.rendering.verdicts import IN_WORDS, verdict_report
 
     paths = find_pictures(asked.pictures)
-    everything: list[Verdict] = []
+    by_model: list[tuple[str, list[Verdict]]] = []
     reports: list[str] = []
     for number, source in enumerate(asked.model or [None]):
         model = load(source, device=asked.device)
@@ -53,18 +53,27 @@ def run(argv: Sequence[str]) -> int:
             title = f"Did {source or 'the bundled model'} make these pictures?"
             save_report(path, verdict_report(judged, detector.calibration, title))
             reports.append(str(path))
-        everything += [j.verdict for j in judged]
+        by_model.append((f"{source} ({model.model_hash})", [j.verdict for j in judged]))
+    everything = [verdict for _, verdicts in by_model for verdict in verdicts]
     if asked.json:
         print(json.dumps([v.to_dict() for v in everything], ensure_ascii=False, allow_nan=False))
     else:
-        for v in everything:
-            numbers = "" if v.error else f"  score {v.score:+.2f}  p_made {v.p_made:.3f}  p_not_made {v.p_not_made:.3f}"
-            told = f" ({v.provenance})" if v.provenance else ""
-            print(f"{v.file}: {IN_WORDS[v.verdict]}{numbers}{told}{': ' + v.error if v.error else ''}")
-        print(BASE_RATES)
+        for name, verdicts in by_model:
+            if len(by_model) > 1:
+                print(f"Asked of {name}:")
+            for v in verdicts:
+                _print(v, IN_WORDS[v.verdict])
+        if any(not v.error for v in everything):
+            print(BASE_RATES)
         for report in reports:
             print(f"With reconstructions: '{report}'.")
     return int(asked.fail_on is not None and any(v.verdict == asked.fail_on for v in everything))
+
+
+def _print(v: Verdict, in_words: str) -> None:
+    numbers = "" if v.error else f"  score {v.score:+.2f}  p_made {v.p_made:.3f}  p_not_made {v.p_not_made:.3f}"
+    told = f" ({v.provenance})" if v.provenance else ""
+    print(f"{v.file}: {in_words}{numbers}{told}{': ' + v.error if v.error else ''}")
 
 
 def _with_provenance(judged: Judged, model_hash: str) -> Judged:
