@@ -45,9 +45,18 @@ def conv_transpose2d(x: Tensor, weight: Tensor, *, stride: int = 1, padding: int
 
 
 def _is_ours(x: Tensor) -> bool:
-    # On processors the library's own derivatives are as fast; but of its second derivatives in bf16 some end the
+    if not torch.is_grad_enabled():
+        return False
+    if x.device.type == "cuda":
+        return True
+    # On processors the library's own derivatives are faster; but of its second derivatives in bf16 some end the
     # process: its kernels for some processors divide by zero where the kernel of a convolution is a whole map.
-    return torch.is_grad_enabled() and (x.device.type == "cuda" or x.dtype.itemsize == 2)
+    return x.dtype.itemsize == 2 and (torch.compiler.is_compiling() or _is_inside_a_derivative())
+
+
+def _is_inside_a_derivative() -> bool:
+    """Return whether :func:`torch.func.grad` is at work, whose result the regularisers differentiate again."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 @torch.compiler.allow_in_graph  # type: ignore[untyped-decorator]
