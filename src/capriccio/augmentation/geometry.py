@@ -131,8 +131,8 @@ def plan_geometry(
     """
     device = torch.device(device)
     room = Margins(width - 1, height - 1, width - 1, height - 1) if fixed_shape else margins
-    x = _enlargement(width, (room.left, room.right), device)
-    y = _enlargement(height, (room.top, room.bottom), device)
+    x = _enlargement(width, (room.left, room.right), width <= LARGEST_MATRIX, device)
+    y = _enlargement(height, (room.top, room.bottom), height <= LARGEST_MATRIX, device)
     if fixed_shape:
         x = x._replace(inside=_inside(width, (room.left, room.right), (margins.left, margins.right)))
         y = y._replace(inside=_inside(height, (room.top, room.bottom), (margins.top, margins.bottom)))
@@ -173,12 +173,12 @@ its work grows with the cube of the side."""
 
 
 @lru_cache(maxsize=64)
-def _enlargement(size: int, room: tuple[int, int], device: torch.device) -> Enlargement:
+def _enlargement(size: int, room: tuple[int, int], by_matrix: bool, device: torch.device) -> Enlargement:
     """Plan to continue an axis by ``room`` on both sides, and to enlarge it."""
     positions = torch.arange(-room[0], size + room[1])
     reflected = (size - 1) - (positions.abs() - (size - 1)).abs()
     doubling = None
-    if size <= LARGEST_MATRIX:
+    if by_matrix:
         # Of a band matrix a part is right, too: that of the longest axis is made once.
         doubling = _doubling(3 * size - 2)[: 2 * len(positions), : len(positions)].to(device)
     return Enlargement(reflected.to(device), None, doubling)

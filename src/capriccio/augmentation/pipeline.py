@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map
 
 from capriccio.augmentation.bands import check_size, filter_bands, filter_taps
 from capriccio.augmentation.color import change_colors, color_matrices
@@ -60,9 +60,7 @@ def plan(
     if parameters.geometry is not None:
         matrices = inverse_matrices(parameters.geometry, height, width)
         margins = batch_margins(matrices, height, width)
-        geometry = plan_geometry(
-            matrices[rows], margins, height, width, fixed_shape=fixed_shape, device=device
-        )
+        geometry = plan_geometry(matrices[rows], margins, height, width, fixed_shape=fixed_shape, device=device)
     if parameters.color is not None:
         color = color_matrices(parameters.color)[rows]
     if parameters.band_gains is not None:
@@ -102,17 +100,16 @@ def augment(images: Tensor, planned: Augmentation | None) -> Tensor:
 
 def _to(planned: Augmentation, device: torch.device) -> Augmentation:
     """Move what is not on ``device`` yet, all at once: every copy of its own costs as much as a thousand numbers."""
-    leaves, structure = tree_flatten(planned)
-    staying = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.device.type == "cpu"]
+    staying = [leaf for leaf in tree_leaves(planned) if _is_on_cpu(leaf)]
     if device.type == "cpu" or not staying:
         return planned
     flat = torch.cat([leaf.reshape(-1) for leaf in staying])
     # Only from pinned memory is a copy queued without waiting for what the device is doing.
     flat = flat.pin_memory() if device.type == "cuda" else flat
     parts = iter(torch.split(flat.to(device, non_blocking=True), [leaf.numel() for leaf in staying]))
-    arrived = [
-        next(parts).view(leaf.shape) if isinstance(leaf, Tensor) and leaf.device.type == "cpu" else leaf
-        for leaf in leaves
-    ]
-    moved: Augmentation = tree_unflatten(arrived, structure)
+    moved: Augmentation = tree_map(lambda leaf: next(parts).view(leaf.shape) if _is_on_cpu(leaf) else leaf, planned)
     return moved
+
+
+def _is_on_cpu(leaf: Tensor | None) -> bool:
+    return leaf is not None and leaf.device.type == "cpu"

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
 
 from capriccio.config import CudaGraphs
 from capriccio.errors import ConfigError
@@ -89,8 +89,7 @@ class Recorder:
             self._calls[key] = self._calls.get(key, 0) + 1
             if self._calls[key] <= WARM_UP_CALLS:
                 # Copies, as the recording will have: work that is compiled must not meet another kind of inputs later.
-                values, structure = tree_flatten(inputs)
-                return work(*tree_unflatten([v.clone() if isinstance(v, Tensor) else v for v in values], structure))
+                return work(*_copies(inputs))
             try:
                 recording = self._recordings[key] = self._record(work, inputs, parameters)
             except RuntimeError as error:
@@ -116,8 +115,7 @@ class Recorder:
         self._unrecordable.clear()
 
     def _record(self, work: Work, inputs: tuple[Any, ...], parameters: Sequence[Tensor]) -> _Recording:
-        values, structure = tree_flatten(inputs)
-        places = [v.clone() if isinstance(v, Tensor) else v for v in values]
+        places, structure = tree_flatten(_copies(inputs))
         gathered = [p.grad for p in parameters]
         for p in parameters:
             p.grad = None
@@ -128,6 +126,11 @@ class Recorder:
             for p, gradient in zip(parameters, gathered, strict=True):
                 p.grad = gradient
         return _Recording(captured, structure, [v for v in places if isinstance(v, Tensor)], gradients)
+
+
+def _copies(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    copied: tuple[Any, ...] = tree_map_only(Tensor, torch.clone, inputs)
+    return copied
 
 
 @dataclass(frozen=True)
