@@ -6,7 +6,8 @@ fails costs its own line only:
     python scripts/gpu_variants.py --resolution 128 --limit 150 --out variants.json
 
 A variant is a list of words: `eager`, `graphs` (work recorded as CUDA graphs), `compile`; the forms of the operations
-`fir=`, `up=`, `epilogue=`, `layout=`; `fp16`, `fp32`; `nobench` (the library takes its first guess at an algorithm).
+`fir=`, `up=`, `epilogue=`, `layout=`; `fp16`, `fp32`; `exact` (products of float32 matrices without TF32); `nobench`
+(the library takes its first guess at an algorithm).
 
 Compiling needs processors, not the GPU. So several of these scripts may be started at once with one folder as
 `--together`: each is stopped while another measures. A process whose number is written into a file of that folder, a
@@ -33,6 +34,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ from capriccio.cli.bench_workload import NoLabels, bench_run
 from capriccio.config import AugmentConfig, FormsConfig, ImageShape, RunConfig
 from capriccio.ops.fir_kernel import plain_resample, resample_by_kernel
 from capriccio.presets import with_fp16_clamp
-from capriccio.runtime import Processes, choose_device
+from capriccio.runtime import Processes, choose_device, tune_libraries
 from capriccio.training.draws import SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.recording import Recorder, run_directly
@@ -53,19 +55,18 @@ from capriccio.training.report import Statistics
 from capriccio.training.state import new_state
 
 VARIANTS = (
-    "graphs fir=triton up=phases epilogue=pointwise",
+    "graphs compile fir=triton up=transposed epilogue=pointwise",
     "graphs fir=triton up=transposed epilogue=pointwise",
+    "graphs compile fir=shifted up=transposed epilogue=pointwise",
+    "graphs exact fir=triton up=transposed epilogue=pointwise",
+    "graphs compile fir=triton up=phases epilogue=pointwise",
     "graphs fir=depthwise up=transposed epilogue=pointwise",
     "graphs fir=triton up=folded epilogue=pointwise",
-    "graphs fir=triton up=phases epilogue=matrix",
-    "eager fir=triton up=phases epilogue=pointwise",
-    "eager fir=depthwise up=transposed epilogue=matrix",
-    "graphs fp16 fir=triton up=phases epilogue=pointwise",
-    "graphs layout=contiguous fir=triton up=phases epilogue=pointwise",
-    "graphs nobench fir=triton up=phases epilogue=pointwise",
-    "graphs fp32 fir=triton up=phases epilogue=pointwise",
-    "graphs compile fir=shifted up=phases epilogue=pointwise",
-    "graphs compile fir=triton up=phases epilogue=pointwise",
+    "graphs fir=triton up=transposed epilogue=matrix",
+    "eager fir=triton up=transposed epilogue=pointwise",
+    "graphs fp16 fir=triton up=transposed epilogue=pointwise",
+    "graphs nobench fir=triton up=transposed epilogue=pointwise",
+    "graphs fp32 fir=triton up=transposed epilogue=pointwise",
 )
 CYCLE = 16
 """Iterations after which both regularisers have had their turns."""
@@ -91,6 +92,7 @@ class Variant:
         self.config = replace(config, forms=forms, compile="compile" in chosen, cuda_graphs="on" if recorded else "off")
         self.device = device
         self.is_guessing = "nobench" in chosen
+        self._tuned_for = None if "exact" in chosen else dtype
         self.state = new_state(self.config, device)
         for network in (self.state.generator, self.state.discriminator, self.state.generator_ema):
             network.set_precision(dtype)
@@ -106,6 +108,7 @@ class Variant:
         rng = torch.Generator().manual_seed(0)
         reals = torch.rand(config.batch, shape.channels, shape.height, shape.width, generator=rng) * 2 - 1
         self.batch = Batch(reals.to(device), None)
+        self._tune(benchmark=False)
 
     def iterate(self) -> None:
         """Run one iteration."""
@@ -114,12 +117,12 @@ class Variant:
 
     def compile(self) -> float:
         """Run every phase once, and what is to be compiled is; return seconds."""
-        torch.backends.cudnn.benchmark = False  # what is found while others use the GPU, too, would be chance
+        self._tune(benchmark=False)  # what is found while others use the GPU, too, would be chance
         return self._iterate_with_all_phases(1)
 
     def warm_up(self) -> float:
         """Run every phase until it is recorded and has found its algorithms; return seconds."""
-        torch.backends.cudnn.benchmark = not self.is_guessing
+        self._tune(benchmark=not self.is_guessing)
         return self._iterate_with_all_phases(4)
 
     def _iterate_with_all_phases(self, times: int) -> float:
@@ -161,7 +164,7 @@ class Variant:
             self.iterate()
             self._marks.append(("rest", Mark(self.device)))
             synchronize(self.device)
-            for (_, start), (name, end) in zip(self._marks, self._marks[1:], strict=False):
+            for (_, start), (name, end) in pairwise(self._marks):
                 self.phase_times.setdefault(name, []).append(start.milliseconds_until(end))
         return {name: statistics.median(times) for name, times in self.phase_times.items()}
 
@@ -189,6 +192,10 @@ class Variant:
                 times.append(time.perf_counter() - start)
             found.append(statistics.median(times))
         return batch / found[0], 1000 * found[1]
+
+    def _tune(self, *, benchmark: bool) -> None:
+        tune_libraries(self.device, self._tuned_for)
+        torch.backends.cudnn.benchmark = benchmark
 
     def _after_phase(self, name: str, parameters: Sequence[Tensor]) -> None:
         if self._marks:
@@ -219,6 +226,7 @@ def check_kernel(device: torch.device) -> dict[str, float]:
     """Return the relative error of the Triton kernel, its first and its second derivative, against the plain form."""
     worst: dict[str, float] = {}
     cases = [((1, 1), (1, 1), (2, 1, 2, 1)), ((2, 2), (1, 1), (2, 1, 2, 1)), ((1, 1), (2, 2), (1, 1, 1, 1))]
+    cases.append(((3, 2), (1, 3), (3, -1, 1, 2)))
     for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
         for up, down, padding in cases:
             for channels in (3, 64, 96):
@@ -240,6 +248,42 @@ def check_kernel(device: torch.device) -> dict[str, float]:
                     key = f"{name} derivative {order}"
                     worst[key] = max(worst.get(key, 0.0), error)
     return worst
+
+
+def time_kernel(device: torch.device, resolution: int, batch: int) -> dict[str, float]:
+    """Return for each use of the Triton kernel the bytes of its maps per second, as a share of those of plain copying.
+
+    Uses: the low-pass filter of an enlarged or unreduced map, the reduction beside it in D, and that one's derivative.
+    """
+    uses = {
+        "filter": (resolution + 1, (1, 1), (1, 1), (1, 1, 1, 1)),
+        "down": (resolution, (1, 1), (2, 2), (1, 1, 1, 1)),
+        "up": (resolution // 2, (2, 2), (1, 1), (2, 1, 2, 1)),
+    }
+    kernel = torch.ones(4, 4, device=device) / 16
+    shares = {}
+    for name, (size, up, down, padding) in uses.items():
+        x = torch.randn(batch, 128, size, size, device=device, dtype=torch.bfloat16)
+        x = x.contiguous(memory_format=torch.channels_last)
+        y = resample_by_kernel(x, kernel, up, down, padding)
+        seconds = median_seconds(device, lambda x=x, up=up, down=down, padding=padding: resample_by_kernel(
+            x, kernel, up, down, padding
+        ))  # fmt: skip
+        copying = median_seconds(device, x.clone) / (2 * x.numel())
+        shares[name] = copying * (x.numel() + y.numel()) / seconds
+    return shares
+
+
+def median_seconds(device: torch.device, work: Callable[[], Any], times: int = 20) -> float:
+    """Return how long the device takes for ``work``."""
+    work()
+    marks = [Mark(device)]
+    for _ in range(times):
+        work()
+        marks.append(Mark(device))
+    synchronize(device)
+    spans = [start.milliseconds_until(end) for start, end in pairwise(marks)]
+    return statistics.median(spans) / 1000
 
 
 def gradients(variant: Variant) -> dict[str, list[Tensor]]:
@@ -455,6 +499,9 @@ def main() -> None:
         with survived(report, "kernel"):
             report["kernel_errors"] = check_kernel(device)
             print("kernel", report["kernel_errors"], flush=True)
+            with company.asleep():
+                report["kernel_share_of_copying"] = time_kernel(device, asked.resolution, asked.batch)
+            print("kernel's share of the rate of copying", report["kernel_share_of_copying"], flush=True)
         with survived(report, "precision"):
             words = [
                 "eager", "eager fir=triton up=phases epilogue=pointwise", "eager fp16", "eager fp32 fir=triton",

@@ -17,6 +17,8 @@ from capriccio.runtime import (
     choose_precision,
     collected_signals,
     joined_processes,
+    library_settings_restored,
+    tune_libraries,
 )
 
 CPU = torch.device("cpu")
@@ -28,6 +30,20 @@ def test_auto_takes_the_first_of_cuda_mps_and_cpu(monkeypatch):
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
         monkeypatch.setenv("LOCAL_RANK", "1")
         assert str(choose_device("auto")) == chosen
+
+
+def test_float32_products_are_rounded_only_on_gpus_whose_maps_are_coarser_and_only_as_long_as_asked():
+    before = torch.get_float32_matmul_precision()
+    with library_settings_restored():
+        tune_libraries(CPU, torch.bfloat16)
+        assert torch.get_float32_matmul_precision() == before
+        tune_libraries(torch.device("cuda"), torch.bfloat16)
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cudnn.benchmark
+        tune_libraries(torch.device("cuda"), None)
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_float32_matmul_precision() == before
+    assert not torch.backends.cudnn.benchmark
 
 
 @pytest.mark.parametrize(("name", "told"), [("gpu", "'gpu' is not a device"), ("cuda:7", "has 0 CUDA devices"),

@@ -13,7 +13,7 @@ from capriccio.bench.measure import IterationSeconds
 from capriccio.bench.peak import synchronize
 from capriccio.config import AugmentConfig, ImageShape, RunConfig
 from capriccio.presets import preset
-from capriccio.runtime import Processes
+from capriccio.runtime import Processes, tune_libraries
 from capriccio.training.draws import PhaseName, SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.recording import choose_runner
@@ -54,8 +54,8 @@ class TrainingWorkload:
         for network in (self._state.generator, self._state.discriminator, self._state.generator_ema):
             network.set_precision(dtype)
         self._clock = _PhaseClock(device)
-        # As training does: algorithms tried once, work recorded where that is possible.
-        torch.backends.cudnn.benchmark = device.type == "cuda"
+        # As training does: libraries tuned, work recorded where that is possible.
+        tune_libraries(device, dtype)
         self._runner = choose_runner(config.cuda_graphs, device, Processes())
         self._trainer = Trainer(
             config,

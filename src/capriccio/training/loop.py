@@ -41,6 +41,8 @@ from capriccio.runtime import (
     choose_precision,
     collected_signals,
     joined_processes,
+    library_settings_restored,
+    tune_libraries,
 )
 from capriccio.training.checkpoint import load_newest, remove_old, save_checkpoint
 from capriccio.training.draws import SeededDraws
@@ -105,6 +107,7 @@ def train(
     precision = choose_precision(config.precision, chosen_device)
     origin = _Origin(init_from or None, continue_from or None)
     with joined_processes(chosen_device) as processes, collected_signals() as signals, ExitStack() as stack:
+        stack.enter_context(library_settings_restored())
         is_recorded(config.cuda_graphs, chosen_device, processes)  # told now if it cannot be
         if config.batch % processes.world_size:
             raise ConfigError(
@@ -202,8 +205,6 @@ class _Run:
         self.data = data
         self.processes = processes
         self.device = device
-        # Shapes are the same all through a run, so it pays that the library tries its algorithms at the first of each.
-        torch.backends.cudnn.benchmark = device.type == "cuda"
         self.precision = precision
         self.signals = signals
         self.origin = origin
@@ -375,6 +376,7 @@ class _Run:
         low = self.precision.dtype if self.state.nimg >= self.state.fp32_until_nimg else None
         self.state.generator.set_precision(low)
         self.state.discriminator.set_precision(low)
+        tune_libraries(self.device, low)
 
     def _end_tick(self) -> None:
         state, clock = self.state, self.clock
