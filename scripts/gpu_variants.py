@@ -18,7 +18,8 @@ training for example, is stopped meanwhile, too.
     python scripts/gpu_variants.py --resolution 256 --together together --out 256.json &
 
 The four phases of a variant are compiled one after another; `--fill-cache PHASE` compiles only one, for a later run to
-find it in the compiler's cache.
+find it in the compiler's cache. `--config RUN/config.yaml` takes a run's own settings instead of the reference's, so
+`--fill-cache` with it does the compiling of that training (scripts/gpu_session.py does all this).
 """
 
 from __future__ import annotations
@@ -39,12 +40,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from capriccio.bench.flops import generator_flops, training_flops
 from capriccio.bench.peak import ConvolutionPeak, synchronize
 from capriccio.cli.bench_workload import NoLabels, bench_run
-from capriccio.config import AugmentConfig, FormsConfig, ImageShape, RunConfig
+from capriccio.config import AugmentConfig, FormsConfig, ImageShape, RunConfig, from_dict
 from capriccio.ops.fir_kernel import plain_resample, resample_by_kernel
 from capriccio.presets import with_fp16_clamp
 from capriccio.runtime import Processes, choose_device, tune_libraries
@@ -460,6 +462,7 @@ def main() -> None:
     parser.add_argument("--channel-base", type=int, default=16384)
     parser.add_argument("--channel-max", type=int, default=512)
     parser.add_argument("--pipe", default="bgc")
+    parser.add_argument("--config", type=Path, help="config.yaml of a run, whose settings are taken instead.")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--limit", type=float, default=150.0, help="Seconds; no variant is begun later.")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), help="Lists of words, most interesting first.")
@@ -474,10 +477,12 @@ def main() -> None:
     begun = time.perf_counter()
     device = choose_device(asked.device)
     config = run_config(asked.resolution, asked.batch, asked.channel_base, asked.channel_max, asked.pipe)
+    if asked.config is not None:
+        config = from_dict(RunConfig, yaml.safe_load(asked.config.read_text()))
+    company = Company(asked.together)
     if asked.fill_cache:
         fill_cache(asked.variants, asked.fill_cache, config, device)
         return
-    company = Company(asked.together)
     report: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
@@ -500,7 +505,7 @@ def main() -> None:
             report["kernel_errors"] = check_kernel(device)
             print("kernel", report["kernel_errors"], flush=True)
             with company.asleep():
-                report["kernel_share_of_copying"] = time_kernel(device, asked.resolution, asked.batch)
+                report["kernel_share_of_copying"] = time_kernel(device, config.generator.shape.height, config.batch)
             print("kernel's share of the rate of copying", report["kernel_share_of_copying"], flush=True)
         with survived(report, "precision"):
             words = [

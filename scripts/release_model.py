@@ -2,7 +2,9 @@
 
     python scripts/release_model.py runs/landscapes --name landscapes-64
     capriccio metrics --model landscapes-64 --data PHOTOS --metrics fd_random5k_full,… --out numbers.json
-    python scripts/release_model.py --name landscapes-64 --metrics numbers.json --numbers-only
+    capriccio metrics memorisation --model landscapes-64 --data PHOTOS --count 500 --out copies
+    python scripts/release_model.py --name landscapes-64 --metrics numbers.json --copies copies/memorisation.json \
+        --numbers-only
 
 Writes ``src/capriccio/models/NAME.safetensors``, ``docs/model-NAME.md`` and ``docs/images/NAME-*``. Run it again
 whenever the model is replaced; nothing in those files is written by hand.
@@ -168,9 +170,17 @@ def numbers(evaluations: list[Evaluation], model: Model) -> str:
     return "\n".join(lines)
 
 
-def renumber(path: Path, section: str) -> None:
-    """Replace the section about the numbers of a page."""
-    before, heading, rest = path.read_text().partition("## Numbers\n")
+def copies(found: Path | None) -> str:
+    """Return the section about copies of training pictures; ``found``: what the check wrote, None = not checked yet."""
+    if found is None:
+        return "Whether training pictures were copied has not been looked at yet."
+    told = json.loads(found.read_text())
+    return f"{told['sentence']} By features of {told['network']}; [what that means](metrics.md#does-it-repeat-its-training-pictures)."
+
+
+def renew_section(path: Path, name: str, section: str) -> None:
+    """Replace one section of a page."""
+    before, heading, rest = path.read_text().partition(f"## {name}\n")
     _, next_heading, after = rest.partition("\n## ")
     path.write_text(f"{before}{heading}\n{section}\n{next_heading}{after}")
 
@@ -183,6 +193,7 @@ def page(
     size_mib: float,
     half: tuple[float, int],
     evaluations: list[Evaluation],
+    found_copies: Path | None,
 ) -> str:
     """Return the Markdown page about the model."""
     facts, data, last = model.facts, model.facts.data, ticks[-1]
@@ -241,6 +252,10 @@ The pictures of seeds 0 to 99 at ψ = 0.7, none chosen. The same at ψ = 1:
 
 {numbers(evaluations, model)}
 
+## Copies
+
+{copies(found_copies)}
+
 ## Mixing
 
 ![coarse layers](images/{name}-mix-coarse.webp)
@@ -279,11 +294,16 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="what 'capriccio metrics --out' wrote")
     parser.add_argument("--hours-before", type=float, default=0.0, help="training hours before the run went on from it")
     parser.add_argument("--page-only", action="store_true", help="leave weights and pictures as they are")
-    parser.add_argument("--numbers-only", action="store_true", help="write only the page's section about the numbers")
+    parser.add_argument("--copies", type=Path, help="what 'capriccio metrics memorisation' wrote: memorisation.json")
+    parser.add_argument("--numbers-only", action="store_true", help="write only the sections --metrics and --copies fill")
     arguments = parser.parse_args()
     evaluations = [read_evaluation(path) for path in arguments.metrics]
     if arguments.numbers_only:
-        renumber(ROOT / "docs" / f"model-{arguments.name}.md", numbers(evaluations, capriccio.load(arguments.name)))
+        page_file = ROOT / "docs" / f"model-{arguments.name}.md"
+        if evaluations:
+            renew_section(page_file, "Numbers", numbers(evaluations, capriccio.load(arguments.name)))
+        if arguments.copies:
+            renew_section(page_file, "Copies", copies(arguments.copies))
         return
     if arguments.run is None:
         parser.error("the folder of the run is needed for everything but --numbers-only.")
@@ -298,7 +318,7 @@ def main() -> None:
         draw(model, arguments.run, ticks, arguments.name)
     size = path.stat().st_size / 2**20
     half = half_precision_difference(full, model)
-    text = page(model, arguments.run, ticks, arguments.name, size, half, evaluations)
+    text = page(model, arguments.run, ticks, arguments.name, size, half, evaluations, arguments.copies)
     (ROOT / "docs" / f"model-{arguments.name}.md").write_text(text)
     print(f"{path}: {size:.1f} MiB; docs/model-{arguments.name}.md")
 
