@@ -127,6 +127,22 @@ def heldout_photographs(model: Model, data: str, count: int, half: int = 1) -> l
     return [pixels for _, pixels in read_photographs(data, model.shape, names, count)]
 
 
+def stacked(versions: Sequence[Found]) -> tuple[Numbers, NDArray[np.int64]]:
+    """Return the evidence of all versions of the same pictures, version by version, and which picture each row is."""
+    rows = [version["evidence"] for version in versions]
+    return np.concatenate(rows), np.tile(np.arange(len(rows[0])), len(rows))
+
+
+def auc_interval(kinds: Iterable[tuple[float, Sequence[Numbers]]]) -> list[float]:
+    """Return the 95 % interval of a mean AUC, by drawing pictures again; ``kinds``: weights, scores of made and real."""
+    rng, kinds = np.random.default_rng(0), list(kinds)
+    again = [
+        sum(weight * auc(*(rng.choice(scores, len(scores)) for scores in pair)) for weight, pair in kinds)
+        for _ in range(NUM_BOOTSTRAPS)
+    ]
+    return [float(np.quantile(again, q)) for q in (0.025, 0.975)]
+
+
 def verdicts(calibration: Calibration, evidence: Numbers) -> dict[str, int]:
     """Count the verdicts at the usual level."""
     read = calibration.read(evidence)
@@ -137,14 +153,12 @@ def verdicts(calibration: Calibration, evidence: Numbers) -> dict[str, int]:
 def separation(calibration: Calibration, made: Found, real: Found) -> dict[str, object]:
     """Return AUC of score, energy and raw distance with an interval, and what is found at 1 % false alarms."""
     scores = [calibration.scorer.scores(f["evidence"]) for f in (made, real)]
-    rng = np.random.default_rng(0)
-    again = [auc(*(rng.choice(s, len(s)) for s in scores)) for _ in range(NUM_BOOTSTRAPS)]
     threshold = np.quantile(scores[1], 1 - LEVEL, method="higher")
     return {
         "made": len(scores[0]),
         "real": len(scores[1]),
         "auc": auc(*scores),
-        "auc_95": [float(np.quantile(again, q)) for q in (0.025, 0.975)],
+        "auc_95": auc_interval([(1.0, scores)]),
         "auc_of_energy": auc(-made["evidence"][:, 0], -real["evidence"][:, 0]),
         "auc_of_distance": auc(-made["distances"], -real["distances"]),
         "found_at_1_percent": float((scores[0] > threshold).mean()),
@@ -206,18 +220,18 @@ def refitted(pairs: dict[str, tuple[Found, Found]], known: Sequence[str]) -> dic
     Limits are the quantiles at 1 % of the scores of the known ones.
     """
     edits = [*known, *(edit for edit in pairs if edit not in known)]
-    kinds = [np.concatenate([pairs[edit][kind]["evidence"] for edit in edits]) for kind in (0, 1)]
-    counts = [len(pairs[edits[0]][kind]["evidence"]) for kind in (0, 1)]
-    fitted = [c * len(known) for c in counts]
-    groups = [np.tile(np.arange(c), len(edits)) for c in counts]
-    scorer = calibrate_scores(kinds[0][: fitted[0]], kinds[1][: fitted[1]], groups[0][: fitted[0]],
-                              groups[1][: fitted[1]], {}).scorer  # fmt: skip
-    made, real = (scorer.fold_scores(k, g % NUM_FOLDS) for k, g in zip(kinds, groups, strict=True))
-    low = np.quantile(made[: fitted[0]], LEVEL, method="lower")
-    high = np.quantile(real[: fitted[1]], 1 - LEVEL, method="higher")
+    (made_known, made_groups), (real_known, real_groups) = (
+        stacked([pairs[edit][kind] for edit in known]) for kind in (0, 1)
+    )
+    scorer = calibrate_scores(made_known, real_known, made_groups, real_groups, {}).scorer
+    made, real = (
+        np.split(scorer.fold_scores(rows, groups % NUM_FOLDS), len(edits))
+        for rows, groups in (stacked([pairs[edit][kind] for edit in edits]) for kind in (0, 1))
+    )
+    low = np.quantile(np.concatenate(made[: len(known)]), LEVEL, method="lower")
+    high = np.quantile(np.concatenate(real[: len(known)]), 1 - LEVEL, method="higher")
     told: dict[str, dict[str, object]] = {}
-    for number, edit in enumerate(edits):
-        a, b = (s[number * c : (number + 1) * c] for s, c in zip((made, real), counts, strict=True))
+    for edit, a, b in zip(edits, made, real, strict=True):
         told[edit] = {
             "auc": auc(a, b),
             "made": [float((a > high).mean()), float(((a > low) & (a <= high)).mean()), float((a <= low).mean())],
@@ -237,29 +251,22 @@ def crossed(
         other_half: the photographs that calibrations take, by edit.
     """
     halves = [{edit: real for edit, (_, real) in pairs.items()}, other_half]
-    made_known = np.concatenate([f["evidence"] for f in known])
-    made_groups = np.tile(np.arange(len(known[0]["evidence"])), len(known))
+    made_known, made_groups = stacked(known)
     calibrations = []
     for half in halves:
-        versions = [half[edit]["evidence"] for edit in CALIBRATING]
-        groups = np.tile(np.arange(len(versions[0])), len(versions))
-        calibrations.append(calibrate_scores(made_known, np.concatenate(versions), made_groups, groups, {}))
-    rng = np.random.default_rng(0)
+        real_known, real_groups = stacked([half[edit] for edit in CALIBRATING])
+        calibrations.append(calibrate_scores(made_known, real_known, made_groups, real_groups, {}))
     table: dict[str, dict[str, object]] = {}
     for edit, (made, _) in pairs.items():
         judged = list(zip(calibrations, (halves[1][edit], halves[0][edit]), strict=True))
         scores = [[c.scorer.scores(f["evidence"]) for f in (made, real)] for c, real in judged]
         share = np.array([len(real) for _, real in scores], dtype=np.float64) / sum(len(real) for _, real in scores)
-        again = [
-            sum(part * auc(*(rng.choice(s, len(s)) for s in kinds)) for part, kinds in zip(share, scores, strict=True))
-            for _ in range(NUM_BOOTSTRAPS)
-        ]
         above = [[(c.read(f["evidence"]).p_not_made <= LEVEL).mean() for f in (made, real)] for c, real in judged]
         table[edit] = {
             "made": len(scores[0][0]),
             "real": sum(len(real) for _, real in scores),
             "auc": float(sum(p * auc(*kinds) for p, kinds in zip(share, scores, strict=True))),
-            "auc_95": [float(np.quantile(again, q)) for q in (0.025, 0.975)],
+            "auc_95": auc_interval(zip(share, scores, strict=True)),
             "above_limit": {
                 "made": float(np.mean([m for m, _ in above])),
                 "real": float(sum(p * r for p, (_, r) in zip(share, above, strict=True))),

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from capriccio.cli.bench_workload import NoLabels
 from capriccio.config import AugmentConfig, LossConfig
 from capriccio.data import open_dataset
 from capriccio.data.dataset import ImageDataset
@@ -28,13 +29,6 @@ from capriccio.training.iteration import Batch
 
 PHASES = ("Gmain", "Greg", "Dmain", "Dreg")
 DEVICE = torch.device("cpu")
-
-
-class NoLabels:
-    """Labels of an unconditional network."""
-
-    def random_labels(self, count: int, rng: torch.Generator) -> None:
-        """There are none."""
 
 
 def phase_gradients(snapshot: Snapshot, batch: Batch, draws: SeededDraws, loss: LossConfig) -> dict[str, Tensor]:

@@ -175,7 +175,8 @@ def copies(found: Path | None) -> str:
     if found is None:
         return "Whether training pictures were copied has not been looked at yet."
     told = json.loads(found.read_text())
-    return f"{told['sentence']} By features of {told['network']}; [what that means](metrics.md#does-it-repeat-its-training-pictures)."
+    meaning = "[what that means](metrics.md#does-it-repeat-its-training-pictures)"
+    return f"{told['sentence']} By features of {told['network']}; {meaning}."
 
 
 def renew_section(path: Path, name: str, section: str) -> None:
@@ -295,7 +296,7 @@ def main() -> None:
     parser.add_argument("--hours-before", type=float, default=0.0, help="training hours before the run went on from it")
     parser.add_argument("--page-only", action="store_true", help="leave weights and pictures as they are")
     parser.add_argument("--copies", type=Path, help="what 'capriccio metrics memorisation' wrote: memorisation.json")
-    parser.add_argument("--numbers-only", action="store_true", help="write only the sections --metrics and --copies fill")
+    parser.add_argument("--numbers-only", action="store_true", help="write only what --metrics and --copies fill")
     arguments = parser.parse_args()
     evaluations = [read_evaluation(path) for path in arguments.metrics]
     if arguments.numbers_only:

@@ -1,0 +1,236 @@
+"""The most of a few minutes on a GPU: a training goes on, speed is measured beside it, and all is packed to take home.
+
+    python scripts/gpu_session.py PHOTOS.zip --run run --home home --minutes 9 \\
+        --train "--preset auto --subject landscapes --resolution 128 --kimg 5000 --continue-from landscapes-128" \\
+        --measure "--resolution 128" "--resolution 256" "--resolution 512 --channel-base 32768 --batch 16"
+
+What takes long on such a machine is compiling, and that needs processors, not the GPU. So:
+
+1. The training starts at once, uncompiled.
+2. Its four phases are compiled in four processes, which leave what they made in the compiler's cache.
+3. SIGINT ends the training, which saves, and it goes on compiled.
+4. For each of `--measure` the cache is filled in the same way, then `gpu_variants.py` measures it, and the training
+   sleeps meanwhile. While one is measured, the next is compiled.
+5. When the time is over, or with everything done and `--until-measured`, SIGINT ends the training.
+
+`--home` then has the travelling snapshot in parts of 15 MiB (`cat travelling.*` joins them) and one archive with
+settings, statistics, logs, the tops of the sample sheets, and the measurements. A second session with the same `--run`
+goes on where the first one ended; on another machine, `--continue-from` goes on from the joined snapshot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from PIL import Image
+
+from capriccio.training.iteration import Phases
+
+PART_BYTES = 15 << 20
+SHEET_ROWS_PIXELS = 512
+"""Of a sample sheet this much is taken home: enough to see how pictures became."""
+PACKING_SECONDS = 25.0
+"""What ending the training, writing its checkpoint and packing take."""
+VARIANTS = Path(__file__).with_name("gpu_variants.py")
+MEASURED = "graphs compile"
+SAVING = (
+    "--saving.travelling", "--saving.kimg_per_tick", "10", "--saving.snapshot_kimg", "100",
+    "--saving.snapshot_minutes", "60", "--saving.first_snapshot_minutes", "60", "--saving.checkpoint_minutes", "60",
+    "--saving.keep_snapshots", "3", "--saving.keep_checkpoints", "1", "--resume",
+)  # fmt: skip
+
+
+@dataclass
+class Session:
+    """Where everything lies, and when it has to end."""
+
+    data: Path
+    run: Path
+    home: Path
+    train_words: list[str]
+    device: str
+    variant: str
+    end: float
+
+    def __post_init__(self) -> None:
+        self.together = self.run.with_name(self.run.name + "-together")
+        self.notes = self.run.with_name(self.run.name + "-notes")
+        for folder in (self.together, self.notes, self.home):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.begun = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        """Seconds until the training is to be ended."""
+        return self.end - PACKING_SECONDS - time.monotonic()
+
+    def say(self, what: str) -> None:
+        """Print with the time since the beginning."""
+        print(f"{time.monotonic() - self.begun:6.1f} s  {what}", flush=True)
+
+    def start(self, name: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a Python process whose output goes into a note; the training's is appended to."""
+        with open(self.notes / f"{name}.log", "ab") as log:
+            return subprocess.Popen([sys.executable, *words], stdout=log, stderr=subprocess.STDOUT)
+
+    # ---- the training
+
+    def train(self, *, compiled: bool) -> subprocess.Popen[bytes]:
+        """Start or resume the training."""
+        words = ["-m", "capriccio.cli.main", "train", str(self.data), "--out", str(self.run), "--device", self.device]
+        words += [*self.train_words, *SAVING, *(["--compile"] if compiled else [])]
+        training = self.start("training", words)
+        (self.together / "training").write_text(str(training.pid))
+        return training
+
+    def end_training(self, training: subprocess.Popen[bytes]) -> None:
+        """Let the training save and leave."""
+        training.send_signal(signal.SIGINT)
+        try:
+            training.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.say("the training did not end; killed, its last checkpoint stays")
+            training.kill()
+            training.wait()
+        (self.together / "training").unlink(missing_ok=True)
+
+    def wait_for_config(self, training: subprocess.Popen[bytes]) -> bool:
+        """Wait until the run has written its settings; False = it ended, or time did."""
+        while not (self.run / "config.yaml").exists():
+            if training.poll() is not None or self.left < 0:
+                return False
+            time.sleep(0.5)
+        return True
+
+    # ---- compiling and measuring
+
+    def fill_cache(self, name: str, words: Sequence[str]) -> list[subprocess.Popen[bytes]]:
+        """Start compiling the phases, each in a process of its own."""
+        return [
+            self.start(
+                f"compile-{name}-{phase.name}",
+                [str(VARIANTS), *words, "--fill-cache", phase.name, "--variants", self.variant, *self._common()],
+            )
+            for phase in fields(Phases)
+        ]
+
+    def measure(self, name: str, words: Sequence[str], checks: bool) -> subprocess.Popen[bytes]:
+        """Start measuring."""
+        out = ["--out", str(self.notes / f"{name}.json"), "--checks", "all" if checks else "none", "--profile"]
+        return self.start(name, [str(VARIANTS), *words, "--variants", self.variant, *self._common(), *out])
+
+    def _common(self) -> list[str]:
+        return ["--device", self.device, "--together", str(self.together)]
+
+    def wait(self, *processes: subprocess.Popen[bytes]) -> bool:
+        """Wait for all; False = time ended before, and those that were left are killed."""
+        while any(process.poll() is None for process in processes):
+            if self.left < 0:
+                for process in processes:
+                    process.kill()
+                return False
+            time.sleep(0.2)
+        return True
+
+    # ---- the way home
+
+    def pack(self) -> None:
+        """Leave everything in ``home``, in files that are not large."""
+        travelling = self.run / "travelling.safetensors"
+        if travelling.exists():
+            content = travelling.read_bytes()
+            for i, start in enumerate(range(0, len(content), PART_BYTES)):
+                (self.home / f"travelling.{i:02d}").write_bytes(content[start : start + PART_BYTES])
+        with tarfile.open(self.home / "session.tar.gz", "w:gz") as archive:
+            for name in ("config.yaml", "environment.json", "stats.jsonl", "log.txt"):
+                if (self.run / name).exists():
+                    archive.add(self.run / name, f"run/{name}")
+            archive.add(self.notes, "notes")
+            tops = self.notes.with_name(self.notes.name + "-tops")
+            tops.mkdir(exist_ok=True)
+            for path in sorted((self.run / "samples").glob("*.png")):
+                with Image.open(path) as sheet:
+                    sheet.crop((0, 0, sheet.width, min(sheet.height, SHEET_ROWS_PIXELS))).save(tops / path.name)
+                archive.add(tops / path.name, f"run/samples/{path.name}")
+
+
+def work(session: Session, wanted: Sequence[str], *, checks: bool, until_measured: bool) -> None:
+    """Train, compile and measure until the time is over."""
+    cached = (session.notes / "training-is-compiled").exists()
+    training = session.train(compiled=cached)
+    try:
+        if not session.wait_for_config(training):
+            raise SystemExit(f"the training did not start; see {session.notes / 'training.log'}")
+        if not cached:
+            compiling = session.fill_cache("training", ["--config", str(session.run / "config.yaml")])
+            if not session.wait(*compiling):
+                return
+            session.say("compiled for the training; it starts anew")
+            session.end_training(training)
+            (session.notes / "training-is-compiled").touch()
+            training = session.train(compiled=True)
+        names = [words.strip("-").replace("--", "").replace(" ", "-") for words in wanted]
+        left = [(n, shlex.split(w)) for n, w in zip(names, wanted, strict=True) if not done(session, n)]
+        compiling = session.fill_cache(*left[0]) if left else []
+        for i, (name, words) in enumerate(left):
+            if not session.wait(*compiling):
+                return
+            session.say(f"compiled {name}")
+            measuring = session.measure(name, words, checks and i == 0)
+            compiling = session.fill_cache(*left[i + 1]) if i + 1 < len(left) else []
+            if not session.wait(measuring):
+                session.wait(*compiling)
+                return
+            session.say(f"measured {name}")
+        while not until_measured and session.left > 0 and training.poll() is None:
+            time.sleep(0.5)
+    finally:
+        session.end_training(training)
+        session.say("training ended")
+
+
+def done(session: Session, name: str) -> bool:
+    """Return whether an earlier session has measured this."""
+    path = session.notes / f"{name}.json"
+    return path.exists() and '"train_images_per_second"' in path.read_text()
+
+
+def main() -> None:
+    """Use the time there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--run", type=Path, required=True, help="Folder of the training; others lie beside it.")
+    parser.add_argument("--home", type=Path, required=True, help="Folder for what is taken home.")
+    parser.add_argument("--minutes", type=float, required=True, help="All together, packing included.")
+    parser.add_argument("--train", default="", help="Words of 'capriccio train' besides data, --out and saving.")
+    parser.add_argument("--measure", nargs="*", default=[], help="Words of gpu_variants.py, most interesting first.")
+    parser.add_argument("--checks", action="store_true", help="With the first measurement: are the numbers right?")
+    parser.add_argument("--variant", default=MEASURED, help="How everything is computed: words of gpu_variants.py.")
+    parser.add_argument("--until-measured", action="store_true", help="End when everything is measured.")
+    parser.add_argument("--device", default="cuda")
+    asked = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max(1, (os.cpu_count() or 1) // 3)))
+    end = time.monotonic() + 60 * asked.minutes
+    session = Session(
+        asked.data, asked.run, asked.home, shlex.split(asked.train), asked.device, asked.variant, end
+    )
+    try:
+        work(session, asked.measure, checks=asked.checks, until_measured=asked.until_measured)
+    finally:
+        session.pack()
+        session.say(f"packed into {asked.home}")
+
+
+if __name__ == "__main__":
+    main()
