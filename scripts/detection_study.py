@@ -134,7 +134,7 @@ def stacked(versions: Sequence[Found]) -> tuple[Numbers, NDArray[np.int64]]:
 
 
 def auc_interval(kinds: Iterable[tuple[float, Sequence[Numbers]]]) -> list[float]:
-    """Return the 95 % interval of a mean AUC, by drawing pictures again; ``kinds``: weights, scores of made and real."""
+    """Return the 95 % interval of a mean AUC by drawing pictures again; ``kinds``: weights, scores of made and real."""
     rng, kinds = np.random.default_rng(0), list(kinds)
     again = [
         sum(weight * auc(*(rng.choice(scores, len(scores)) for scores in pair)) for weight, pair in kinds)
