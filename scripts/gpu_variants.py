@@ -49,7 +49,7 @@ from capriccio.cli.bench_workload import NoLabels, bench_run
 from capriccio.config import AugmentConfig, FormsConfig, ImageShape, RunConfig, from_dict
 from capriccio.ops.fir_kernel import plain_resample, resample_by_kernel
 from capriccio.presets import with_fp16_clamp
-from capriccio.runtime import Processes, choose_device, tune_libraries
+from capriccio.runtime import Processes, choose_device, tuned_libraries
 from capriccio.training.draws import SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.recording import Recorder, run_directly
@@ -110,21 +110,23 @@ class Variant:
         rng = torch.Generator().manual_seed(0)
         reals = torch.rand(config.batch, shape.channels, shape.height, shape.width, generator=rng) * 2 - 1
         self.batch = Batch(reals.to(device), None)
-        self._tune(benchmark=False)
+        self._is_trying = False
 
     def iterate(self) -> None:
         """Run one iteration."""
         draws = SeededDraws.of_run(self.config, self.state, NoLabels(), device=self.device)
-        self.trainer.run(self.state, self.batch, draws, round_size=self.config.batch)
+        with tuned_libraries(self.device, self._tuned_for):
+            torch.backends.cudnn.benchmark = self._is_trying
+            self.trainer.run(self.state, self.batch, draws, round_size=self.config.batch)
 
     def compile(self) -> float:
         """Run every phase once, and what is to be compiled is; return seconds."""
-        self._tune(benchmark=False)  # what is found while others use the GPU, too, would be chance
+        self._is_trying = False  # what is found while others use the GPU, too, would be chance
         return self._iterate_with_all_phases(1)
 
     def warm_up(self) -> float:
         """Run every phase until it is recorded and has found its algorithms; return seconds."""
-        self._tune(benchmark=not self.is_guessing)
+        self._is_trying = not self.is_guessing
         return self._iterate_with_all_phases(4)
 
     def _iterate_with_all_phases(self, times: int) -> float:
@@ -194,10 +196,6 @@ class Variant:
                 times.append(time.perf_counter() - start)
             found.append(statistics.median(times))
         return batch / found[0], 1000 * found[1]
-
-    def _tune(self, *, benchmark: bool) -> None:
-        tune_libraries(self.device, self._tuned_for)
-        torch.backends.cudnn.benchmark = benchmark
 
     def _after_phase(self, name: str, parameters: Sequence[Tensor]) -> None:
         if self._marks:

@@ -17,8 +17,7 @@ from capriccio.runtime import (
     choose_precision,
     collected_signals,
     joined_processes,
-    library_settings_restored,
-    tune_libraries,
+    tuned_libraries,
 )
 
 CPU = torch.device("cpu")
@@ -32,18 +31,17 @@ def test_auto_takes_the_first_of_cuda_mps_and_cpu(monkeypatch):
         assert str(choose_device("auto")) == chosen
 
 
-def test_float32_products_are_rounded_only_on_gpus_whose_maps_are_coarser_and_only_as_long_as_asked():
-    before = torch.get_float32_matmul_precision()
-    with library_settings_restored():
-        tune_libraries(CPU, torch.bfloat16)
-        assert torch.get_float32_matmul_precision() == before
-        tune_libraries(torch.device("cuda"), torch.bfloat16)
-        assert torch.get_float32_matmul_precision() == "high"
-        assert torch.backends.cudnn.benchmark
-        tune_libraries(torch.device("cuda"), None)
-        assert torch.get_float32_matmul_precision() == "highest"
-    assert torch.get_float32_matmul_precision() == before
-    assert not torch.backends.cudnn.benchmark
+def test_float32_products_are_rounded_only_on_gpus_whose_maps_are_coarser_and_only_meanwhile():
+    def told():
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+
+    before = told()
+    with tuned_libraries(CPU, torch.bfloat16):
+        assert told() == before
+    for dtype, products in ((torch.bfloat16, "high"), (torch.float16, "high"), (None, "highest")):
+        with tuned_libraries(torch.device("cuda"), dtype):
+            assert told() == (products, True)
+        assert told() == before
 
 
 @pytest.mark.parametrize(("name", "told"), [("gpu", "'gpu' is not a device"), ("cuda:7", "has 0 CUDA devices"),

@@ -90,22 +90,20 @@ def cpu_has_bf16() -> bool:
     return any(flag in flags.split() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def tune_libraries(device: torch.device, dtype: torch.dtype | None) -> None:
-    """Choose how PyTorch's libraries compute on a GPU in a run whose highest levels are in ``dtype``; None = float32.
+@contextmanager
+def tuned_libraries(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    """Let PyTorch's libraries compute on a GPU as suits training whose highest levels are in ``dtype``; None = float32.
 
     Convolutions: shapes are the same all through a run, so all algorithms are tried at the first of each. Products of
     float32 matrices (augmentation, mapping, styles): with factors rounded to TF32, 11 bits, where maps have 8 or 11
-    bits anyway. Other devices are left as they are.
+    bits anyway. What is measured between iterations is left as exact as it is; so are other devices.
     """
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("highest" if dtype is None else "high")
-
-
-@contextmanager
-def library_settings_restored() -> Iterator[None]:
-    """Undo at the end what :func:`tune_libraries` did meanwhile: it holds for the whole process."""
+    if device.type != "cuda":
+        yield
+        return
     benchmark, products = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("highest" if dtype is None else "high")
     try:
         yield
     finally:

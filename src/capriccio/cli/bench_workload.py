@@ -13,7 +13,7 @@ from capriccio.bench.measure import IterationSeconds
 from capriccio.bench.peak import synchronize
 from capriccio.config import AugmentConfig, ImageShape, RunConfig
 from capriccio.presets import preset
-from capriccio.runtime import Processes, tune_libraries
+from capriccio.runtime import Processes, tuned_libraries
 from capriccio.training.draws import PhaseName, SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.recording import choose_runner
@@ -54,8 +54,8 @@ class TrainingWorkload:
         for network in (self._state.generator, self._state.discriminator, self._state.generator_ema):
             network.set_precision(dtype)
         self._clock = _PhaseClock(device)
-        # As training does: libraries tuned, work recorded where that is possible.
-        tune_libraries(device, dtype)
+        self._dtype = dtype
+        # As training does: work recorded where that is possible.
         self._runner = choose_runner(config.cuda_graphs, device, Processes())
         self._trainer = Trainer(
             config,
@@ -82,7 +82,8 @@ class TrainingWorkload:
         state.iteration = 0
         draws = SeededDraws.of_run(self._config, state, NoLabels(), device=self._device)
         self._clock.start()
-        self._trainer.run(state, self._batch, draws, round_size=self.batch)
+        with tuned_libraries(self._device, self._dtype):
+            self._trainer.run(state, self._batch, draws, round_size=self.batch)
         return self._clock.stop()
 
     @torch.no_grad()

@@ -41,8 +41,7 @@ from capriccio.runtime import (
     choose_precision,
     collected_signals,
     joined_processes,
-    library_settings_restored,
-    tune_libraries,
+    tuned_libraries,
 )
 from capriccio.training.checkpoint import load_newest, remove_old, save_checkpoint
 from capriccio.training.draws import SeededDraws
@@ -107,7 +106,6 @@ def train(
     precision = choose_precision(config.precision, chosen_device)
     origin = _Origin(init_from or None, continue_from or None)
     with joined_processes(chosen_device) as processes, collected_signals() as signals, ExitStack() as stack:
-        stack.enter_context(library_settings_restored())
         is_recorded(config.cuda_graphs, chosen_device, processes)  # told now if it cannot be
         if config.batch % processes.world_size:
             raise ConfigError(
@@ -354,7 +352,8 @@ class _Run:
     def _iterate(self) -> None:
         started = time.monotonic()
         batch = self._next_batch()
-        size = self.trainer.run(self.state, batch, self._draws(), round_size=self.round_size)
+        with tuned_libraries(self.device, self._low_precision):
+            size = self.trainer.run(self.state, batch, self._draws(), round_size=self.round_size)
         if size < self.round_size:
             self.log.say(f"Out of memory: rounds of {size} instead of {self.round_size} pictures from now on.")
             self.round_size = size
@@ -372,11 +371,13 @@ class _Run:
         self.statistics.add_seconds("data", self.feed.last_wait)
         return batch
 
+    @property
+    def _low_precision(self) -> torch.dtype | None:
+        return self.precision.dtype if self.state.nimg >= self.state.fp32_until_nimg else None
+
     def _set_precision(self) -> None:
-        low = self.precision.dtype if self.state.nimg >= self.state.fp32_until_nimg else None
-        self.state.generator.set_precision(low)
-        self.state.discriminator.set_precision(low)
-        tune_libraries(self.device, low)
+        self.state.generator.set_precision(self._low_precision)
+        self.state.discriminator.set_precision(self._low_precision)
 
     def _end_tick(self) -> None:
         state, clock = self.state, self.clock
