@@ -7,6 +7,10 @@ from capriccio.augmentation import geometry
 from capriccio.augmentation.geometry import Margins, batch_margins, inverse_matrices, plan_geometry, resample
 from capriccio.augmentation.parameters import GeometryParameters, draw
 from capriccio.augmentation.pipes import PIPES
+from capriccio.config import FirForm
+
+FILTERS: tuple[FirForm, ...] = ("depthwise", "shifted", "triton")
+"""On a processor the last one is computed by the kernel's plain twin."""
 
 
 def unchanged(count: int = 1) -> GeometryParameters:
@@ -20,11 +24,13 @@ def smooth(count: int, height: int, width: int) -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic")
 
 
-def resampled(images: torch.Tensor, given: GeometryParameters, *, fixed_shape: bool = False) -> torch.Tensor:
+def resampled(
+    images: torch.Tensor, given: GeometryParameters, *, fixed_shape: bool = False, fir: FirForm = "depthwise"
+) -> torch.Tensor:
     height, width = images.shape[2:]
     matrices = inverse_matrices(given, height, width)
     margins = batch_margins(matrices, height, width)
-    return resample(images, plan_geometry(matrices, margins, height, width, fixed_shape=fixed_shape))
+    return resample(images, plan_geometry(matrices, margins, height, width, fixed_shape=fixed_shape), fir)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +73,14 @@ def test_all_forms_of_resampling_agree_in_values_and_derivatives(size, monkeypat
     images = smooth(6, *size).requires_grad_()
     cotangent = torch.randn(images.shape, generator=torch.Generator().manual_seed(4))
 
-    def numbers(*, fixed_shape: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        out = resampled(images, given, fixed_shape=fixed_shape)
+    def numbers(*, fixed_shape: bool, fir: FirForm = "depthwise") -> tuple[torch.Tensor, torch.Tensor]:
+        out = resampled(images, given, fixed_shape=fixed_shape, fir=fir)
         return out.detach(), torch.autograd.grad(out, images, cotangent)[0]
 
     by_matrix = numbers(fixed_shape=False)
     others = [numbers(fixed_shape=True)]
     monkeypatch.setattr(geometry, "LARGEST_MATRIX", 0)
-    others += [numbers(fixed_shape=False), numbers(fixed_shape=True)]
+    others += [numbers(fixed_shape=fixed, fir=fir) for fixed in (False, True) for fir in FILTERS]
     for other in others:
         for ours, theirs in zip(other, by_matrix, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)

@@ -83,16 +83,18 @@ def test_a_penalty_on_gradients_through_the_pipeline_is_differentiated_rightly(s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["matrices", "filters"])
+@pytest.mark.parametrize("form", ["matrices", "depthwise", "triton"])
 def test_compiled_it_has_the_eager_numbers_and_second_derivatives(form, monkeypatch):
-    if form == "filters":
+    fir = "depthwise"
+    if form != "matrices":
+        fir = form
         monkeypatch.setattr(geometry, "LARGEST_MATRIX", 0)
     torch.compiler.reset()
     weight = torch.randn(RGB).requires_grad_()
     images = torch.randn(2, *RGB)
 
     def penalty(x: torch.Tensor, w: torch.Tensor, planned: Augmentation) -> torch.Tensor:
-        gradient: torch.Tensor = torch.func.grad(lambda y: (augment(y, planned) * w).sin().sum())(x)
+        gradient: torch.Tensor = torch.func.grad(lambda y: (augment(y, planned, fir) * w).sin().sum())(x)
         return gradient.square().mean()
 
     compiled = torch.compile(penalty, backend="aot_eager", fullgraph=True, dynamic=False)

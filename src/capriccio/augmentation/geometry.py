@@ -17,6 +17,7 @@ from torch import Tensor
 
 from capriccio.augmentation.parameters import GeometryParameters
 from capriccio.augmentation.sampling import sample_bilinear
+from capriccio.config import FirForm
 from capriccio.ops.resample import make_filter, upfirdn2d
 
 SYM6 = (
@@ -153,12 +154,12 @@ def plan_geometry(
     return Geometry(x, y, theta[:, :2].contiguous(), (reductions[0], reductions[1]), _taps(device))
 
 
-def resample(images: Tensor, plan: Geometry) -> Tensor:
-    """Resample ``images`` [N, C, H, W] as planned; the result has their shape."""
+def resample(images: Tensor, plan: Geometry, fir: FirForm = "depthwise") -> Tensor:
+    """Resample ``images`` [N, C, H, W] as planned; the result has their shape. ``fir``: how large ones are filtered."""
     height, width = images.shape[2:]
-    enlarged = _enlarge(_enlarge(images.contiguous(), plan.x, plan.taps, 3), plan.y, plan.taps, 2)
+    enlarged = _enlarge(_enlarge(images.contiguous(), plan.x, plan.taps, 3, fir), plan.y, plan.taps, 2, fir)
     sampled = sample_bilinear(enlarged, plan.theta, _grid_size(height, width))
-    return _reduce(_reduce(sampled, plan.reductions[0], plan.taps, 3), plan.reductions[1], plan.taps, 2)
+    return _reduce(_reduce(sampled, plan.reductions[0], plan.taps, 3, fir), plan.reductions[1], plan.taps, 2, fir)
 
 
 def _grid_size(height: int, width: int) -> tuple[int, int]:
@@ -191,7 +192,7 @@ def _inside(size: int, room: tuple[int, int], margins: tuple[int, int]) -> Tenso
     return inside
 
 
-def _enlarge(images: Tensor, plan: Enlargement, taps: Tensor, dim: int) -> Tensor:
+def _enlarge(images: Tensor, plan: Enlargement, taps: Tensor, dim: int, fir: FirForm = "depthwise") -> Tensor:
     """Continue and enlarge ``images`` [N, C, H, W] along one axis."""
     if plan.doubling is not None:
         matrix = _continued_and_doubled(plan, plan.doubling, images.shape[dim])
@@ -201,7 +202,7 @@ def _enlarge(images: Tensor, plan: Enlargement, taps: Tensor, dim: int) -> Tenso
         images = images * _lying_along(plan.inside, dim)
     before, after = len(SYM6) // 2, len(SYM6) // 2 - 1
     padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
-    enlarged = upfirdn2d(images, _lying_along(taps, dim), up=_factor(dim), padding=padding, gain=2)
+    enlarged = upfirdn2d(images, _lying_along(taps, dim), up=_factor(dim), padding=padding, gain=2, form=fir)
     return enlarged if plan.inside is None else enlarged * _lying_along(plan.inside.repeat_interleave(2), dim)
 
 
@@ -213,13 +214,16 @@ def _continued_and_doubled(plan: Enlargement, doubling: Tensor, size: int) -> Te
     return matrix if plan.inside is None else matrix * plan.inside.repeat_interleave(2)[:, None]
 
 
-def _reduce(images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int) -> Tensor:
+def _reduce(
+    images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int, fir: FirForm = "depthwise"
+) -> Tensor:
     """Reduce ``images`` [N, C, H, W], continued by P pixels of the result on each side, along one axis."""
     if matrix is not None:
         return images @ matrix.T if dim == 3 else matrix @ images
     sides = (-1, -1)  # of the 5 zeros usual on each side, and the 2P = 6 samples too many, remains this
     padding = (*sides, 0, 0) if dim == 3 else (0, 0, *sides)
-    return upfirdn2d(images, _lying_along(taps, dim), down=_factor(dim), padding=padding, flip_filter=True)
+    kernel = _lying_along(taps, dim)
+    return upfirdn2d(images, kernel, down=_factor(dim), padding=padding, flip_filter=True, form=fir)
 
 
 @cache

@@ -19,6 +19,7 @@ from capriccio.augmentation.color import change_colors, color_matrices
 from capriccio.augmentation.cutout import cutout_mask
 from capriccio.augmentation.geometry import Geometry, batch_margins, inverse_matrices, plan_geometry, resample
 from capriccio.augmentation.parameters import Parameters, Size
+from capriccio.config import FirForm
 
 
 class Augmentation(NamedTuple):
@@ -73,17 +74,18 @@ def plan(
     return _to(Augmentation(geometry, color, taps, noise, keep), torch.device(device))
 
 
-def augment(images: Tensor, planned: Augmentation | None) -> Tensor:
+def augment(images: Tensor, planned: Augmentation | None, fir: FirForm = "depthwise") -> Tensor:
     """Return ``images`` [N, C, H, W] augmented as planned: their shape, in float32, about −1…1 but not clipped.
 
-    Without a plan they are returned as they are. Of RGBA pictures alpha is moved with the rest, and not changed
+    Without a plan they are returned as they are. ``fir``: in which form pictures are filtered that are too large for
+    products with matrices. Of RGBA pictures alpha is moved with the rest, and not changed
     otherwise.
     """
     if planned is None:
         return images
     images = images.float()
     if planned.geometry is not None:
-        images = resample(images, planned.geometry)
+        images = resample(images, planned.geometry, fir)
     alpha = images[:, 3:] if images.shape[1] == 4 else None
     if alpha is not None:
         images = images[:, :3]

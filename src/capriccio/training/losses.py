@@ -60,7 +60,8 @@ def generator_main(
 ) -> PhaseOutput:
     """Non-saturating logistic loss, mean softplus(−s_fake)."""
     ws, w_mean = styles(generator, latents)
-    logits = discriminator(augment(generator.synthesis(ws, latents.noise), augmentation), latents.c)
+    fakes = augment(generator.synthesis(ws, latents.noise), augmentation, discriminator.forms.fir)
+    logits = discriminator(fakes, latents.c)
     losses = F.softplus(-logits)
     statistics = _logit_statistics("fake", logits) | {"Loss/G/loss": losses.detach()}
     return PhaseOutput(losses.mean(), statistics, w_mean)
@@ -81,8 +82,8 @@ def discriminator_main(
     """
     with torch.no_grad():
         ws, w_mean = styles(generator, latents)
-        fakes = augment(generator.synthesis(ws, latents.noise), fake_augmentation)
-        reals = augment(reals, real_augmentation)
+        fakes = augment(generator.synthesis(ws, latents.noise), fake_augmentation, discriminator.forms.fir)
+        reals = augment(reals, real_augmentation, discriminator.forms.fir)
     c = None if real_c is None or latents.c is None else torch.cat([latents.c, real_c])
     logits = discriminator(torch.cat([fakes, reals]), c, num_sets=2)
     fake_logits, real_logits = logits.chunk(2)
@@ -105,7 +106,7 @@ def r1_penalty(
     """
 
     def score(images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = discriminator(augment(images, augmentation), real_c)
+        logits = discriminator(augment(images, augmentation, discriminator.forms.fir), real_c)
         return logits.sum(), logits
 
     gradients, logits = torch.func.grad(score, has_aux=True)(reals)

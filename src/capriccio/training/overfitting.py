@@ -64,7 +64,8 @@ def measure_overfitting(
             chosen = order[(torch.arange(size) + index * size) % len(order)]
             sets.append(_pictures(dataset, chosen, draws.device))
         for collected, (images, c) in zip(scores, sets, strict=True):
-            collected.append(state.discriminator(augment(images, planned), c).flatten())
+            seen_images = augment(images, planned, state.discriminator.forms.fir)
+            collected.append(state.discriminator(seen_images, c).flatten())
     fakes, seen, unseen = (torch.cat(parts).double() for parts in scores)
     if len(seen) < 2:  # one picture has no spread to be compared with
         return Overfitting(heldout=unseen, r_v=float("nan"))
