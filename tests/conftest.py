@@ -1,4 +1,4 @@
-"""One Chromium for all tests of a process: Playwright can be started only once in each.
+"""What all tests share: signals as in a foreground, and one Chromium, as Playwright can be started once a process.
 
 Without Playwright and a Chromium tests in a browser are skipped, and the summary says so;
 CAPRICCIO_NEED_BROWSER=1 makes that an error.
@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
+
+# A shell starts what it runs in the background with SIGINT ignored, and programs that tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from capriccio.networks.forms import Formed
 from capriccio.training.overfitting import measure_overfitting
 from capriccio.training.state import new_state
 from tests.training.tiny import ADA, CPU, SHAPE, draws, run_config
@@ -29,7 +30,7 @@ class OneColour:
         return np.full((len(indices), 3, SHAPE.height, SHAPE.width), self.value, dtype=np.uint8)
 
 
-class Brightness(torch.nn.Module):
+class Brightness(Formed):
     """A discriminator that takes bright pictures for real, and has seen at most so many at once."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from capriccio.data.building.items import HeldContent, Item
-from capriccio.data.building.pool import prepare_all
+from capriccio.data.building.pool import _Worker, prepare_all
 from capriccio.data.building.recipe import Recipe
 from capriccio.data.building.report import Entry
 from capriccio.data.building.worker import Task
@@ -73,6 +73,16 @@ def test_files_are_taken_only_as_fast_as_they_are_prepared():
         next(outcomes)
     assert len(taken) < 60
     outcomes.close()
+
+
+def test_what_could_not_be_sent_to_a_process_that_was_stopped_is_forgotten():
+    worker = _Worker(TASK)
+    worker._process.kill()
+    worker._process.wait()
+    worker._input.write(b"half a message")
+    worker.stop()
+    assert worker._input.closed
+    assert worker._output.closed
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -10,6 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain, islice
 from typing import IO, cast
 
@@ -75,7 +76,8 @@ class _Worker:
         """End the process."""
         self._process.kill()
         self._process.wait()
-        self._input.close()
+        with suppress(BrokenPipeError):  # what was still to be sent has nobody left to read it
+            self._input.close()
         self._output.close()
 
     def _send(self, message: object) -> None:
