@@ -33,7 +33,7 @@ from PIL import Image
 
 import capriccio
 from capriccio.data.pictures import Pixels
-from capriccio.detection.calibrate import calibration_half, made_picture, stored_calibration
+from capriccio.detection.calibrate import PSIS, calibration_half, made_picture, stored_calibration
 from capriccio.detection.detector import decide, detecting_projector, evidence_of
 from capriccio.detection.edits import EDITS as CALIBRATION_EDITS
 from capriccio.detection.edits import Edit, jpeg, random_edit, resized_and_back
@@ -105,7 +105,7 @@ def pictures_of(model: Model, count: int, *, stored_noise: bool = False) -> list
     """Return pictures of a network, half of them truncated."""
     if not stored_noise:
         return [made_picture(model, FIRST_INDEX + i) for i in range(count)]
-    ws = [model.ws(seeds=[FIRST_INDEX + i], truncation_psi=(1.0, 0.7)[i % 2]) for i in range(count)]
+    ws = [model.ws(seeds=[FIRST_INDEX + i], truncation_psi=PSIS[i % 2]) for i in range(count)]
     return [quantize(model.images(w))[0].cpu().numpy() for w in ws]
 
 

@@ -45,7 +45,8 @@ def test_float32_products_are_rounded_only_on_gpus_whose_maps_are_coarser_and_on
 
 
 @pytest.mark.parametrize(("name", "told"), [("gpu", "'gpu' is not a device"), ("cuda:7", "has 0 CUDA devices"),
-                                            ("mps", "mps is not available")])  # fmt: skip
+                                            ("mps", "mps is not available"), ("meta", "'meta' is not a device here"),
+                                            ("cpu:3", "'cpu:3' is not a device here")])  # fmt: skip
 def test_devices_that_are_not_there_are_told(name, told, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)

@@ -27,6 +27,8 @@ COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 def choose_device(name: str = "auto") -> torch.device:
     """Return the device called ``name``: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps.
 
+    Of several processes on a machine each gets the CUDA device of its own number, unless one is named.
+
     Raises: ConfigError when this machine has no such device.
     """
     if name == "auto":
@@ -37,6 +39,10 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"--device: '{name}' is not a device; use auto, cpu, cuda, cuda:N or mps.") from None
+    if device.type not in ("cpu", "cuda", "mps") or (device.type != "cuda" and device.index):
+        raise ConfigError(f"--device: '{name}' is not a device here; use auto, cpu, cuda, cuda:N or mps.")
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"--device: this machine has {torch.cuda.device_count()} CUDA devices, '{name}' is not one.")
     if device.type == "mps" and not torch.backends.mps.is_available():

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def shown(page):
-    page.wait_for_function("() => document.getElementById('picture').naturalWidth > 0")
+    page.wait_for_function("() => document.getElementById('picture')?.naturalWidth > 0")
     return int(re.search(r"seed=(\d+)", page.locator("#picture").get_attribute("src"))[1])
 
 

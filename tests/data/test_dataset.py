@@ -94,7 +94,7 @@ def test_labels_that_were_not_asked_for_are_not_used(make_zip):
         ({"labels": [["img0.png", 0]]}, "no label for 'img1.png' and 3 other pictures"),
         ({"labels": [[f"img{i}.png", [0, 1][i == 3] or [1.0]] for i in range(5)]}, "not a mixture"),
         ({"labels": [[f"img{i}.png", -i] for i in range(5)]}, "'img1.png' must lie in 0..65535, got -1"),
-        ({"labels": [[f"img{i}.png", [0.0] * i] for i in range(5)]}, "'img1.png' must be a list of 0 finite"),
+        ({"labels": [[f"img{i}.png", [0.0] * i] for i in range(5)]}, "'img0.png' must be a list of 1 finite"),
         ({"labels": [["img0.png"]]}, r"must be \[name, label\]"),
     ],
 )

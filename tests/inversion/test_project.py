@@ -172,6 +172,29 @@ def test_the_command_projects_a_folder_and_goes_on_where_it_was(snapshot_file, t
     assert main(mix) == 0
 
 
+def test_another_picture_of_the_same_name_or_another_mask_is_not_taken_for_the_finished_one(
+    snapshot_file, tmp_path, capsys
+):
+    def projected(*words):
+        arguments = ["project", *map(str, words), "-m", str(snapshot_file), "--out", str(tmp_path / "out")]
+        assert main([*arguments, "--steps", "2", "--json"]) == 0
+        (record,) = json.loads(capsys.readouterr().out)
+        return record
+
+    write_picture(tmp_path / "x/a.png", 64, 64)
+    write_picture(tmp_path / "y/a.png", 64, 64, 1)
+    Image.fromarray(np.repeat(np.arange(64, dtype=np.uint8)[None] // 32 * 255, 64, axis=0)).save(tmp_path / "mask.png")
+    first, other = projected(tmp_path / "x/a.png"), projected(tmp_path / "y/a.png")
+    assert (first["folder"], other["folder"]) == (str(tmp_path / "out/a"), str(tmp_path / "out/a-2"))
+    assert other["file"] == str(tmp_path / "y/a.png")
+    assert other["distance"] != first["distance"]
+    assert projected(tmp_path / "y/a.png") == other
+    assert projected(tmp_path / "x/a.png") == first
+    masked = projected(tmp_path / "x/a.png", "--mask", tmp_path / "mask.png")
+    assert masked["folder"] == first["folder"]
+    assert masked["distance"] != first["distance"]
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

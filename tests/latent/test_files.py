@@ -1,4 +1,5 @@
 import io
+import resource
 import json
 import tracemalloc
 import zipfile
@@ -144,3 +145,17 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         save_latents(path, latents(1))
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["w.npz"]
+
+
+def test_an_archive_whose_directory_states_less_than_it_unpacks_to_takes_no_memory(tmp_path):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ws.npy", b"\0" * (2**28 - 3))
+    stated, forged = (2**28 - 3).to_bytes(4, "little"), (200).to_bytes(4, "little")
+    data = content.getvalue()
+    assert data.count(stated) == 2  # beside the member, and in the directory
+    (tmp_path / "forged.npz").write_bytes(data.replace(stated, forged))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UsageError, match=r"forged\.npz"):
+        load_latents(tmp_path / "forged.npz")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**16  # KiB

@@ -86,7 +86,10 @@ def test_a_lower_distance_is_better(archive, tmp_path):
     lines = lines_of(tmp_path / "metric-fd_random64_full.jsonl")
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["number"] == "fd_random64_full"
-    assert best["value"] == min(line["results"]["fd_random64_full"] for line in lines)
+    # Snapshots are named by thousands of images: of two of the same name the later one is there.
+    there = {line["snapshot_pkl"]: line["results"]["fd_random64_full"] for line in lines}
+    assert len(there) < len(lines)
+    assert best["value"] == min(there.values())
 
 
 def test_a_session_stopped_while_it_measured_is_made_up_for(archive, tmp_path, monkeypatch, say):

@@ -77,6 +77,17 @@ def test_a_run_whose_server_goes_away_saves_and_goes_on_when_it_is_back(shards, 
     assert parted.read_bytes() == whole.read_bytes()
 
 
+def test_a_run_continued_from_a_snapshot_resumes_on_the_stream_it_went_on_with(shards, tmp_path):
+    source = streamed(shards, total_kimg=0.04)
+    train(replace(source, saving=replace(source.saving, travelling=True)), tmp_path / "source", echo=lambda line: None)
+    travelling = str(tmp_path / "source/travelling.safetensors")
+    config = streamed(shards, total_kimg=0.12)
+    whole = train(config, tmp_path / "whole", continue_from=travelling, echo=lambda line: None)
+    stopped_at(80, config, tmp_path / "parts", continue_from=travelling, resume=True)
+    parts = train(config, tmp_path / "parts", continue_from=travelling, resume=True, echo=lambda line: None)
+    assert parts.read_bytes() == whole.read_bytes()
+
+
 def test_epochs_and_waiting_are_told(shards, tmp_path):
     train(streamed(shards, total_kimg=0.12), tmp_path / "run", echo=lambda line: None)
     last = ticks(tmp_path / "run")[-1]

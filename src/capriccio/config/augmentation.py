@@ -83,6 +83,7 @@ class Transformations:
         check(
             "transformations",
             *((value >= 0, f"{name} must be at least 0, got {value}") for name, value in numbers),
+            (self.cutout_size <= 1, f"cutout_size must be at most 1, got {self.cutout_size}"),
             (
                 len(self.imgfilter_bands) == 4 and min(self.imgfilter_bands, default=0) >= 0,
                 f"imgfilter_bands must be four numbers of at least 0, got {list(self.imgfilter_bands)}",

@@ -115,6 +115,7 @@ class MappingConfig:
         check(
             "mapping",
             (self.num_layers >= 1, f"num_layers must be at least 1, got {self.num_layers}"),
+            *_at_least(1, hidden_dim=self.hidden_dim, embed_dim=self.embed_dim),
             (self.lr_multiplier > 0, f"lr_multiplier must be positive, got {self.lr_multiplier}"),
             (0 <= self.w_avg_beta <= 1, f"w_avg_beta must lie in 0..1, got {self.w_avg_beta}"),
         )
@@ -157,6 +158,8 @@ class GeneratorConfig:
             (self.z_dim >= 1, f"z_dim must be at least 1, got {self.z_dim}"),
             (self.w_dim >= 1, f"w_dim must be at least 1, got {self.w_dim}"),
             (self.c_dim >= 0, f"c_dim must be at least 0, got {self.c_dim}"),
+            *_at_least(0, num_fp16_res=self.num_fp16_res),
+            _check_filter(self.resample_filter),
             *_check_width(self.shape, self.channel_base, self.channel_max, self.conv_clamp),
         )
 
@@ -202,7 +205,8 @@ class DiscriminatorConfig:
     """How many of the highest levels run in the low precision, when one is chosen."""
 
     def __post_init__(self) -> None:
-        group = self.mbstd_group_size
+        group, added = self.mbstd_group_size, self.mbstd_num_channels
+        last = self.channels_at(self.shape.levels[0])
         check(
             "discriminator",
             (self.c_dim >= 0, f"c_dim must be at least 0, got {self.c_dim}"),
@@ -211,7 +215,11 @@ class DiscriminatorConfig:
                 f"pictures must be doubled at least once from the start grid, got {self.shape}",
             ),
             (group is None or group >= 1, f"mbstd_group_size must be at least 1 or null, got {group}"),
-            (self.mbstd_num_channels >= 0, f"mbstd_num_channels must be at least 0, got {self.mbstd_num_channels}"),
+            (added >= 0, f"mbstd_num_channels must be at least 0, got {added}"),
+            (added <= 0 or last % added == 0, f"mbstd_num_channels must divide the last {last} maps, got {added}"),
+            *_at_least(1, cmap_dim=self.cmap_dim),
+            *_at_least(0, num_fp16_res=self.num_fp16_res),
+            _check_filter(self.resample_filter),
             (self.freeze_layers >= 0, f"freeze_layers must be at least 0, got {self.freeze_layers}"),
             *_check_width(self.shape, self.channel_base, self.channel_max, self.conv_clamp),
         )
@@ -219,6 +227,15 @@ class DiscriminatorConfig:
     def channels_at(self, level: int) -> int:
         """Feature maps at ``level``."""
         return num_channels(level, self.channel_base, self.channel_max)
+
+
+def _at_least(least: int, **values: int | None) -> Iterator[tuple[bool, str]]:
+    for name, value in values.items():
+        yield value is None or value >= least, f"{name} must be at least {least}, got {value}"
+
+
+def _check_filter(taps: tuple[int, ...]) -> tuple[bool, str]:
+    return sum(taps) != 0, f"resample_filter must have taps whose sum is not 0, got {list(taps)}"
 
 
 def _check_width(

@@ -177,6 +177,10 @@ class SavingConfig:
                 self.keep_snapshots is None or self.keep_snapshots >= 1,
                 f"keep_snapshots must be at least 1 or null, got {self.keep_snapshots}",
             ),
+            (
+                self.disk_budget_gb is None or self.disk_budget_gb > 0,
+                f"disk_budget_gb must be positive or null, got {self.disk_budget_gb}",
+            ),
         )
 
 
@@ -267,6 +271,7 @@ class RunConfig:
         check(
             "run",
             (self.total_kimg >= 0, f"total_kimg must be at least 0, got {self.total_kimg}"),
+            (0 <= self.seed < 2**32, f"seed must lie in 0..4294967295, got {self.seed}"),
             (self.batch >= 1, f"batch must be at least 1, got {self.batch}"),
             (rounds is None or rounds >= 1, f"batch_per_round must be at least 1 or null, got {rounds}"),
             (

@@ -63,7 +63,9 @@ class ZipFiles:
         if (size := self._members[name].file_size) > MAX_FILE_BYTES:
             raise DatasetError(f"'{self.path}': '{name}' would unpack to {size:,} bytes, too many for a picture.")
         try:
-            return self._zip.read(name)
+            with self._zip.open(name) as file:
+                # As much as the directory states, and no more: without a size all that it unpacks to would be made.
+                return file.read(size + 1)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
             raise DatasetError(f"'{self.path}': '{name}' cannot be read ({error}); the archive is damaged.") from error
 

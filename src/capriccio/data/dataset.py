@@ -321,4 +321,7 @@ def _subset(rows: NDArray[np.int64], subset: int, seed: int) -> NDArray[np.int64
 
 def _skipped(index: dict[str, object]) -> tuple[Skipped, ...]:
     entries = index.get("skipped", [])
-    return tuple(Skipped(str(name), str(reason)) for name, reason in entries) if isinstance(entries, list) else ()
+    if not isinstance(entries, list):
+        return ()
+    pairs = [entry for entry in entries if isinstance(entry, list) and len(entry) == 2]
+    return tuple(Skipped(str(name), str(reason)) for name, reason in pairs)

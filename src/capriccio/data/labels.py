@@ -14,6 +14,9 @@ from capriccio.errors import DatasetError
 MAX_CLASSES = 1 << 16
 """A larger class index is taken for a mistake: every label would be a vector of that length."""
 
+_LARGEST = 1e30
+"""A larger number in a label is taken for a mistake, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Labels:
@@ -81,9 +84,9 @@ def _classes(values: list[int], names: Sequence[str], where: str) -> Labels:
 def _vectors(values: list[list[float]], names: Sequence[str], where: str) -> Labels:
     dim = len(values[0])
     for name, value in zip(names, values, strict=True):
-        numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in value)
-        if not (numbers and len(value) == dim and np.isfinite(value).all()):
+        numbers = all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < _LARGEST for x in value)
+        if not (numbers and len(value) == dim and dim >= 1):
             raise DatasetError(
-                f"'{where}': label of '{name}' must be a list of {dim} finite numbers, got {str(value)[:80]}."
+                f"'{where}': label of '{name}' must be a list of {max(dim, 1)} finite numbers, got {str(value)[:80]}."
             )
     return Labels(dim, np.array(values, dtype=np.float32).reshape(len(values), dim))

@@ -252,6 +252,8 @@ def _read_first(shards: Sequence[Address], shape: ImageShape, share: float, most
                     return first
         except DatasetError as error:
             first.skipped.append(Skipped(shard, str(error)))
+    if not first.train and not first.skipped:
+        raise DatasetError(f"there is no picture to train on in {len(shards)} shards.")
     if not first.train:
         why = f"the first of {len(first.skipped)} reasons: {first.skipped[0].name} {first.skipped[0].reason}"
         raise DatasetError(f"no picture can be read from {len(shards)} shards; {why.rstrip('.')}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from capriccio.config import ImageShape
@@ -36,7 +37,7 @@ def read_photographs(
             for name in sorted(archive.namelist()):
                 if len(found) < count and PurePosixPath(name).suffix.lower() in SUFFIXES and _wanted(name, names):
                     _keep(found, name, archive.read(name), shape)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise PictureError(f"is neither a folder nor an archive of pictures ({error})") from error
     return found
 

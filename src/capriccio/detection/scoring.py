@@ -31,7 +31,7 @@ PENALTY = 0.5
 """Of squared coefficients of standardised evidence."""
 
 FEWEST = 20
-"""Known pictures of a class below which nothing is fitted."""
+"""Known pictures of a class, however many versions of each, below which nothing is fitted."""
 
 CALIBRATION_VERSION = 3
 MARGIN = 1.5
@@ -196,7 +196,8 @@ def calibrate_scores(
 
     Raises: UsageError if there are too few.
     """  # fmt: skip
-    if len(made) < FEWEST or (real is not None and len(real) < FEWEST):
+    known = [len(np.unique(groups)) for groups in (made_groups, real_groups) if groups is not None]
+    if min(known) < FEWEST:
         raise UsageError(f"a calibration needs at least {FEWEST} pictures of each kind.")
     if real is None or real_groups is None:
         return _one_sided(made, made_groups, settings)

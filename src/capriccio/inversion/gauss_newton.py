@@ -135,6 +135,12 @@ class GaussNewton:
         """Optimise; stops after every conjugate gradient, and says whether a linearisation is finished."""
         for step in range(self.settings.num_steps):
             yield from self._linearised(self._cost(self.settings.error_at(step)))
+        if self.settings.error_at(self.settings.num_steps - 1) > self.settings.last_error:
+            # Too few steps for the tolerance to fall to its end: energies are told at the end's all the same, so that
+            # those of several starts can be compared.
+            with torch.no_grad():
+                residual = self._seen(self._u) - self._goal
+                self.energies = self._energy(residual, self._u, self._cost(self.settings.last_error))
 
     def _cost(self, error: float) -> float:
         """Return what one squared spread costs in the scale of mean squared errors."""

@@ -248,7 +248,8 @@ def _read_npz(source: IO[bytes], max_bytes: int) -> _Contents:
             raise UsageError(f"unpacks to more than {max_bytes:,} bytes.")
         for member in members:
             with archive.open(member) as file:
-                arrays[member.filename.removesuffix(".npy")] = _read_npy(file.read())
+                # As much as the directory states, and no more: without a size all that it unpacks to would be made.
+                arrays[member.filename.removesuffix(".npy")] = _read_npy(file.read(member.file_size + 1))
     text = arrays.pop(_RECORD, None)
     record = text.tobytes().decode("utf-8", "replace") if text is not None else None
     if not arrays.keys() & {"ws", "w"}:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -237,13 +238,14 @@ class Evaluator:
             if metric.sampling == "end":
                 draws = replace(draws, t=torch.zeros_like(draws.t))
             start = index * PATH_BLOCK
-            part = path_lengths(
-                fakes.generator,
-                self._distances[metric.distance],
-                draws,
-                in_w=metric.space == "w",
-                crop=metric.crop,
-            )
+            with _in_float32(fakes.generator):
+                part = path_lengths(
+                    fakes.generator,
+                    self._distances[metric.distance],
+                    draws,
+                    in_w=metric.space == "w",
+                    crop=metric.crop,
+                )
             check_finite(part, fakes.name)
             lengths[start : start + PATH_BLOCK] = part.cpu()[: metric.count - start]
             if self._progress is not None:
@@ -419,7 +421,7 @@ class Evaluator:
             labels="of random pictures of the data set" if self._c_dim and generated else "none",
             seed=settings.seed if generated else None,
             repeats=settings.repeats,
-            precision=precision,
+            precision=precision if is_set or not generated else "fp32",
             code=code_version(),
         )
 
@@ -462,6 +464,17 @@ def _set_numbers(
 def _precision(generator: Generator) -> str:
     low = generator.synthesis.low_precision
     return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[low]
+
+
+@contextmanager
+def _in_float32(generator: Generator) -> Iterator[None]:
+    """The step of a path is 10⁻⁴: in a lower precision the distance of its ends would be rounding."""
+    before = generator.synthesis.low_precision
+    generator.set_precision(None)
+    try:
+        yield
+    finally:
+        generator.set_precision(before)
 
 
 def _by_text(networks: Mapping[NetworkName, FeatureNetwork]) -> dict[str, FeatureNetwork]:

@@ -7,8 +7,8 @@ import re
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from safetensors import SafetensorError
@@ -241,7 +241,9 @@ def _downloaded(url: str, path: Path, accepted: Sequence[str]) -> Path:
                 file.write(chunk)
             if digest.hexdigest() not in accepted:
                 raise _wrong_checksum(url, accepted, digest.hexdigest())
-    except (URLError, TimeoutError) as error:
+    except SnapshotError:
+        raise
+    except (OSError, ValueError, HTTPException) as error:
         raise JobError(f"{url} could not be downloaded ({error}); get it by other means and pass its path.") from error
     return path
 

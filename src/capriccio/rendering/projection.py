@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -20,7 +23,7 @@ from capriccio.latent.files import Latents, load_latents, save_latents
 from capriccio.loading.model import Model
 from capriccio.perception.protocols import PerceptualDistance
 from capriccio.provenance import Provenance
-from capriccio.rendering.grids import enlarge, image_grid, scale_to_reach, to_picture, to_uint8
+from capriccio.rendering.grids import Pixels, enlarge, image_grid, scale_to_reach, to_picture, to_uint8
 from capriccio.rendering.pictures import save_picture
 
 SHOWN_SIDE = 256
@@ -62,21 +65,27 @@ def save_projections(
 ) -> list[dict[str, Any]]:
     """Project pictures batch by batch and write what comes out; return one record for each picture.
 
-    A picture that an earlier call with the same settings and model finished is not done again, so an interrupted folder
-    goes on where it was. ``masks``: [1, 1, H, W], which pixels count in every picture.
+    A picture that an earlier call with the same model, settings, mask and class finished is not done again, so an
+    interrupted folder goes on where it was. Another picture of the same name gets a folder of its own. ``masks``:
+    [1, 1, H, W], which pixels count in every picture.
     """
     request.folder.mkdir(parents=True, exist_ok=True)
     c = None if request.class_index is None else model.label(request.class_index)
     projector = Projector(model, request.settings, distance=distance, c=c)
-    names = unique_names(targets)
+    names = folder_names(targets, request.folder)
     records: dict[Path, dict[str, Any]] = {
         t.path: {"file": str(t.path), "error": t.problem} for t in targets if t.pixels is None
     }
     waiting = []
+    identities = {
+        t.path: _identity(model, projector) | question(t.pixels, masks, request.class_index)
+        for t in targets
+        if t.pixels is not None
+    }
     for target in targets:
         if target.pixels is None:
             continue
-        record = _finished(request.folder / names[target.path], model, projector)
+        record = _finished(request.folder / names[target.path], identities[target.path])
         if record is None:
             waiting.append(target)
         else:
@@ -95,7 +104,7 @@ def save_projections(
         for i, target in enumerate(part):
             folder = request.folder / names[target.path]
             records[target.path] = _save_one(
-                model, projector, result, i, images[i], target, folder, [f[i] for f in frames]
+                model, identities[target.path], result, i, images[i], target, folder, [f[i] for f in frames]
             )
     done = [t for t in targets if t.pixels is not None]
     _save_all(model, request.folder, [request.folder / names[t.path] for t in done], [names[t.path] for t in done])
@@ -105,22 +114,33 @@ def save_projections(
     return ordered
 
 
-def unique_names(targets: Sequence[Target]) -> dict[Path, str]:
-    """Return a folder name for each target: its file's name, numbered where several share it."""
+def folder_names(targets: Sequence[Target], folder: Path) -> dict[Path, str]:
+    """Return for each target the name of its place in ``folder``: its file's name, numbered where that is taken.
+
+    It is taken by another target, or by what an earlier call found for another picture.
+    """
     names: dict[Path, str] = {}
     taken: set[str] = set()
     for target in targets:
         name, number = target.name, 2
-        while name in taken:
+        while name in taken or _is_of_another(folder / name, target):
             name, number = f"{target.name}-{number}", number + 1
         taken.add(name)
         names[target.path] = name
     return names
 
 
+def _is_of_another(folder: Path, target: Target) -> bool:
+    try:
+        before = json.loads((folder / RECORD_FILE).read_text())["picture"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return target.pixels is not None and bool(before != _hash(target.pixels))
+
+
 def _save_one(
     model: Model,
-    projector: Projector,
+    identity: dict[str, Any],
     result: Projection,
     i: int,
     image: Tensor,
@@ -161,7 +181,7 @@ def _save_one(
     }
     # Written last: a folder with it is complete.
     with replacing(folder / RECORD_FILE) as file:
-        file.write(json.dumps(_identity(model, projector) | record, indent=1, ensure_ascii=False).encode())
+        file.write(json.dumps(identity | record, indent=1, ensure_ascii=False).encode())
     return record
 
 
@@ -187,11 +207,21 @@ def _identity(model: Model, projector: Projector) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _finished(folder: Path, model: Model, projector: Projector) -> dict[str, Any] | None:
-    """Return the record of a picture that was finished with the same model and settings, or None."""
+def question(pixels: Pixels, masks: Tensor | None, class_index: int | None) -> dict[str, Any]:
+    """Return what a result depends on beside network and settings: hashes of picture and mask, and the class."""
+    mask = None if masks is None else _hash(masks.float().numpy())
+    return {"picture": _hash(pixels), "mask": mask, "class": class_index}
+
+
+def _hash(values: NDArray[Any]) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=12).hexdigest()
+
+
+def _finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the record of a picture that was finished in the same way, or None."""
     try:
         record = json.loads((folder / RECORD_FILE).read_text())
-        same = all(record.pop(key) == value for key, value in _identity(model, projector).items())
+        same = all(record.pop(key) == value for key, value in identity.items())
         return record if same and (folder / LATENTS_FILE).is_file() else None
     except (OSError, ValueError, KeyError, AttributeError):
         return None

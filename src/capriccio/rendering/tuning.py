@@ -23,7 +23,14 @@ from capriccio.perception.protocols import PerceptualDistance
 from capriccio.provenance import Provenance
 from capriccio.rendering.grids import enlarge, image_grid, scale_to_reach, to_picture, to_uint8
 from capriccio.rendering.pictures import save_picture
-from capriccio.rendering.projection import LATENTS_FILE, RECORD_FILE, SHOWN_SIDE, joined_latents, unique_names
+from capriccio.rendering.projection import (
+    LATENTS_FILE,
+    RECORD_FILE,
+    SHOWN_SIDE,
+    folder_names,
+    joined_latents,
+    question,
+)
 from capriccio.rendering.tuned_sources import TUNING_FILE
 from capriccio.snapshots.tuning import load_tuning
 
@@ -77,7 +84,7 @@ def save_tunings(
         masks: [1, 1, H, W], which pixels count in every picture.
         on_step: called after every step.
     """
-    names = unique_names(targets)
+    names = folder_names(targets, request.folder)
     records = {t.path: {"file": str(t.path), "error": t.problem} for t in targets if t.pixels is None}
     projected = [
         _Projected(t, folder, load_latents(folder / LATENTS_FILE, num_ws=model.num_ws, w_dim=model.w_dim))
@@ -88,7 +95,7 @@ def save_tunings(
     groups = [projected] if request.together and projected else [[one] for one in projected]
     for group in groups:
         home = request.folder if request.together else group[0].folder
-        identity = _identity(model, request, distance, group)
+        identity = _identity(model, request, distance, group, masks)
         if not _finished(home, group, identity):
             _tune(model, group, home, request, distance, masks, identity, on_step)
         for one in group:
@@ -169,13 +176,18 @@ def _provenance(tuned: Model, latents: tuple[str, ...]) -> Provenance:
 
 
 def _identity(
-    model: Model, request: TuneRequest, distance: PerceptualDistance, group: Sequence[_Projected]
+    model: Model,
+    request: TuneRequest,
+    distance: PerceptualDistance,
+    group: Sequence[_Projected],
+    masks: Tensor | None,
 ) -> str:
-    """Return a hash of everything a tuning depends on: network, pictures, pivots, distance and settings."""
+    """Return a hash of everything a tuning depends on: network, pictures, mask, class, pivots, distance, settings."""
     settings = json.dumps(asdict(request.settings), sort_keys=True)
     digest = hashlib.blake2b(f"{model.model_hash} {distance.card.weights} {settings}".encode(), digest_size=12)
     for one in group:
-        digest.update(one.image.numpy().tobytes())
+        assert one.target.pixels is not None
+        digest.update(json.dumps(question(one.target.pixels, masks, request.class_index)).encode())
         for tensor in (one.latents.ws, *one.latents.noise.values()):
             digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()

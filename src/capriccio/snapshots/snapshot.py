@@ -149,8 +149,7 @@ def load_snapshot(path: Path, device: torch.device | str = "cpu") -> Snapshot:
         plan = from_dict(GeneratorConfig, header["generator"])
         judge = None if header["discriminator"] is None else from_dict(DiscriminatorConfig, header["discriminator"])
         guesses = None if header.get("encoder") is None else from_dict(EncoderConfig, header["encoder"])
-        known = {f.name for f in dataclasses.fields(SnapshotFacts)}
-        facts = SnapshotFacts(**{key: value for key, value in header.items() if key in known})
+        facts = _facts(header)
     except (KeyError, ConfigError) as error:
         raise SnapshotError(f"'{path}': its header does not describe a network ({_first_line(error)}).") from error
     with safe_open(path, "pt") as file:
@@ -173,6 +172,17 @@ def load_snapshot(path: Path, device: torch.device | str = "cpu") -> Snapshot:
     except SnapshotError as error:
         raise SnapshotError(f"'{path}': {error}") from error
     return Snapshot(generator=generator, discriminator=discriminator, facts=facts, encoder=encoder)
+
+
+def _facts(header: dict[str, Any]) -> SnapshotFacts:
+    """Return the facts of a header. Raises: ConfigError where one is of another type: files come from strangers."""
+    usual = SnapshotFacts()
+    given = {f.name: header[f.name] for f in dataclasses.fields(usual) if f.name in header}
+    for name, value in given.items():
+        kind = type(getattr(usual, name))
+        if not isinstance(value, (int, float) if kind is float else kind):
+            raise ConfigError(f"{name} must be of type {kind.__name__}, got {str(value)[:80]}")
+    return SnapshotFacts(**given)
 
 
 def model_hash(generator: Generator) -> str:

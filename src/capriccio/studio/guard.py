@@ -127,6 +127,8 @@ class Guard:
         path = scope["path"]
         if path in ("/healthz", "/readyz"):
             return None
+        if scope["method"] in ("POST", "DELETE") and headers.get("sec-fetch-site") == "cross-site":
+            return problems.respond(403, "Another site's page may not ask this server to do things.")
         wait = self._rates.wait(scope["client"][0] if scope.get("client") else "")
         if wait:
             return problems.respond(429, f"Too many requests from one client; try again in {wait} s.",

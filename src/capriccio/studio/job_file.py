@@ -106,10 +106,11 @@ class JobFile:
         """Return how a job of any server stands, and note that somebody looked."""
         now = time.time()
         with self._writing() as base:
-            base.execute("UPDATE jobs SET seen = ? WHERE id = ? AND NOT over", (now, job_id))
             row = base.execute("SELECT told, version, over, beat FROM jobs WHERE id = ?", (job_id,)).fetchone()
             if row is None:
                 return None
+            if not row[2]:
+                base.execute("UPDATE jobs SET seen = ? WHERE id = ?", (now, job_id))
             view = JobView(told=json.loads(row[0]), version=row[1], over=bool(row[2]), elsewhere=True)
             if not view.over and now - row[3] > self._lost_seconds:
                 error = "The server that did this stopped in the middle; begin it again."

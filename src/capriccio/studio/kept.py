@@ -174,14 +174,14 @@ def _numbered(name: str, index: int, count: int) -> str:
 
 
 def _singles(latents: Latents) -> Iterator[Latents]:
-    """Yield each latent as a file of its own would hold it, whichever file it came from."""
+    """Yield each latent as a file of its own would hold it, whichever file it came from, in memory of its own."""
     for i in range(len(latents)):
         record = latents.provenance
         if record is not None:
             record = replace(record, latents=latents.names[i : i + 1], seeds=record.seeds if len(latents) == 1 else ())
         yield Latents(
-            ws=latents.ws[i : i + 1].detach().to("cpu", torch.float32),
-            noise={name: maps[i : i + 1].detach().cpu() for name, maps in latents.noise.items()},
+            ws=latents.ws[i : i + 1].detach().to("cpu", torch.float32, copy=True),
+            noise={name: maps[i : i + 1].detach().to("cpu", copy=True) for name, maps in latents.noise.items()},
             names=latents.names[i : i + 1],
             provenance=record,
         )

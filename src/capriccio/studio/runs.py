@@ -27,6 +27,7 @@ MAX_POINTS = 400
 """Points of a curve that are sent; screens have few more."""
 
 MAX_RUNS = 200
+"""Runs that are listed, those written to last, and whose records are kept in memory."""
 
 GOING_SECONDS = 900.0
 """A run that wrote within this time, and has not reached its aim, is taken to go on."""
@@ -98,7 +99,8 @@ def _folders(studio: Studio) -> dict[str, Path]:
         return {}
     if (root / "config.yaml").is_file():
         return {root.name or "run": root}
-    return {path.parent.name: path.parent for path in sorted(root.glob("*/config.yaml"))[:MAX_RUNS]}
+    folders = sorted((path.parent for path in root.glob("*/config.yaml")), key=_written, reverse=True)
+    return {folder.name: folder for folder in folders[:MAX_RUNS]}
 
 
 def _folder(studio: Studio, name: str) -> Path:
@@ -115,7 +117,7 @@ def _written(folder: Path) -> tuple[float, int]:
     return found.st_mtime, found.st_size
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=MAX_RUNS)
 def _record(folder: Path, changed: float, size: int) -> RunRecord:
     """Return what a run tells; read again when it has written."""
     return read_run(folder)

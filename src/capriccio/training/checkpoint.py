@@ -36,7 +36,13 @@ def checkpoint_name(nimg: int) -> str:
     return f"checkpoint-{nimg // 1000:06d}"
 
 
-def save_checkpoint(folder: Path, state: TrainingState, position: dict[str, Tensor], progress: dict[str, Any]) -> Path:
+def save_checkpoint(
+    folder: Path,
+    state: TrainingState,
+    position: dict[str, Tensor],
+    progress: dict[str, Any],
+    signs: Tensor | None = None,
+) -> Path:
     """Write a checkpoint into ``folder``; an older one of the same kimg is replaced only by a complete new one.
 
     Args:
@@ -44,10 +50,12 @@ def save_checkpoint(folder: Path, state: TrainingState, position: dict[str, Tens
         state: networks, optimisers, clock.
         position: where the run stands in the data order.
         progress: what the loop remembers besides (tick, times), JSON types.
+        signs: the discriminator's of all processes, since augmentation was adjusted last; None = there is but one.
 
     Returns: the path of the checkpoint.
     Raises: StorageError if the disk has no room; older checkpoints are untouched.
     """
+    signs = state.augmentation.signs if signs is None else signs
     files = {
         "networks.safetensors": save_tensors(_network_tensors(state)),
         "optimizers.safetensors": save_tensors(_optimizer_tensors(state)),
@@ -58,7 +66,7 @@ def save_checkpoint(folder: Path, state: TrainingState, position: dict[str, Tens
             | {
                 "augmentation": {
                     "p": state.augmentation.adapted_p,
-                    "signs": state.augmentation.signs.tolist(),
+                    "signs": signs.tolist(),
                     "capped_since_nimg": state.augmentation.capped_since_nimg,
                 },
                 "format_version": FORMAT_VERSION,

@@ -117,7 +117,7 @@ class Feed:
         self._device = device
         self._batch = config.batch
         # A run continued from a snapshot begins another stream: the old position did not travel.
-        seed = config.seed + from_nimg
+        seed = (config.seed + from_nimg) % 2**32
         if isinstance(dataset, StreamedPictures):
             stream = dataset.stream(seed=seed, rank=processes.rank, world_size=processes.world_size, say=say)
             self._source: _Source = _Streamed(stream, processes, device)

@@ -18,7 +18,7 @@ from capriccio.training import losses
 from capriccio.training.draws import Draws, PhaseName
 from capriccio.training.ema import ema_beta, update_ema
 from capriccio.training.optimizer import parameters_of, sanitize
-from capriccio.training.recording import Runner, run_directly
+from capriccio.training.recording import Recorder, Runner, run_directly
 from capriccio.training.report import Statistics, sums
 from capriccio.training.state import TrainingState
 
@@ -298,6 +298,8 @@ class Trainer:
             for values, value in zip(gathered, before, strict=True):
                 values.copy_(value)
             self.statistics.forget_phase()
+            if isinstance(self.runner, Recorder):
+                self.runner.forget()  # recordings of larger rounds hold the memory that is missing
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 

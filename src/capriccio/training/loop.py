@@ -257,8 +257,8 @@ class _Run:
     def _begin(self) -> None:
         """Start at the beginning: from other networks if there are any, else as built."""
         self._say_all(self.origin.begin(self.state))
-        if self.state.nimg:
-            self.feed = self._fresh_feed(from_nimg=self.state.nimg)
+        if self.state.warm_start_nimg:
+            self.feed = self._fresh_feed()
         self.clock.tick_start_nimg = self.clock.snapshot_nimg = self.state.nimg
 
     def _recall(self) -> bool:
@@ -268,6 +268,10 @@ class _Run:
             return False
         position, progress = remembered
         self._recall_data(progress["data_hash"], progress["data_history"])
+        if self.state.warm_start_nimg:
+            self.feed = self._fresh_feed()
+        if not self.processes.is_main:
+            self.state.augmentation.signs.zero_()  # those of all processes were saved together
         self.feed.go_to(position)
         self.memory_limit = progress["memory_limit"]
         self.round_size = self._fitting_round_size()
@@ -310,7 +314,9 @@ class _Run:
             size = largest_divisor(size, self.memory_limit // self.processes.world_size)
         return size
 
-    def _fresh_feed(self, *, from_nimg: int = 0) -> Feed:
+    def _fresh_feed(self) -> Feed:
+        # A run that went on from a snapshot has a stream of its own, also when it is resumed.
+        from_nimg = self.state.warm_start_nimg or 0
         # Processes without a log have lanes of a stream to report on, too.
         say = self.log.say if self.processes.is_main else partial(print, file=sys.stderr, flush=True)
         return Feed(self.config, self.data.train, self.processes, self.device, from_nimg=from_nimg, say=say)
@@ -520,10 +526,11 @@ class _Run:
             "first_snapshot_done": clock.first_snapshot_done,
         }
         position = self.feed.position()  # of all processes, which ask together
+        signs = self.processes.sum(self.state.augmentation.signs)
         saved = True
         if self.processes.is_main:
             try:
-                newest = save_checkpoint(folder, self.state, position, progress)
+                newest = save_checkpoint(folder, self.state, position, progress, signs)
                 remove_old(folder, self.config.saving.keep_checkpoints, newest)
             except StorageError as error:
                 self.log.say(f"Warning: {error}")

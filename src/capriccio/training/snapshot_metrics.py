@@ -98,10 +98,12 @@ class SnapshotMetrics:
 
     def best(self) -> Best | None:
         """Return the best snapshot that is still there; None if none was measured."""
+        # A later snapshot of the same thousand images has taken the place of the earlier one, so its number counts.
+        measured = {line["snapshot_pkl"]: line for line in self._lines()}
         found = [
-            Best(self._number, line["results"][self._number], line["nimg"], Path(line["snapshot_pkl"]).name)
-            for line in self._lines()
-            if (self._folder / line["snapshot_pkl"]).exists()
+            Best(self._number, line["results"][self._number], line["nimg"], Path(file).name)
+            for file, line in measured.items()
+            if (self._folder / file).exists()
         ]
         sign = -1 if higher_is_better(self._number) else 1
         return min(found, key=lambda best: sign * best.value, default=None)
