@@ -12,6 +12,7 @@ import yaml
 from capriccio import config as settings
 from capriccio.cli.train import _parser, configure
 from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
+from capriccio.errors import ConfigError
 from capriccio.presets import PRESETS, about, preset
 
 CONFIGURATIONS = [value for _, value in inspect.getmembers(settings, dataclasses.is_dataclass)]
@@ -54,3 +55,24 @@ def test_the_command_line_reads_a_preset_that_was_written_to_a_file(name, tmp_pa
     path.write_text(yaml.safe_dump(to_dict(run) | {"data": {"path": "photos.zip"}}))
     read = configure(_parser().read(["--config", str(path)], defaults=False), num_processes=1)
     assert dataclasses.replace(read, data=run.data) == run
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "told"),
+    [
+        ("MappingConfig", {"hidden_dim": 0}, "hidden_dim must be at least 1"),
+        ("MappingConfig", {"embed_dim": -1}, "embed_dim must be at least 1"),
+        ("GeneratorConfig", {"resample_filter": ()}, "resample_filter must have taps whose sum is not 0"),
+        ("GeneratorConfig", {"num_fp16_res": -1}, "num_fp16_res must be at least 0"),
+        ("DiscriminatorConfig", {"cmap_dim": 0}, "cmap_dim must be at least 1"),
+        ("DiscriminatorConfig", {"mbstd_num_channels": 3}, "mbstd_num_channels must divide the last 512 maps"),
+        ("Transformations", {"cutout_size": 5.0}, "cutout_size must be at most 1"),
+        ("SavingConfig", {"disk_budget_gb": 0.0}, "disk_budget_gb must be positive"),
+        ("RunConfig", {"seed": -1}, "seed must lie in"),
+        ("RunConfig", {"seed": 2**32}, "seed must lie in"),
+    ],
+)
+def test_what_no_run_could_use_is_refused_in_words(section, values, told):
+    with pytest.raises(ConfigError, match=told):
+        classes = {cls.__name__: cls for cls in CONFIGURATIONS}
+        classes[section](**values)

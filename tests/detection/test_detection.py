@@ -253,3 +253,5 @@ def test_flags_that_make_no_sense_are_refused(flags, files):
 def test_too_few_known_pictures_are_refused():
     with pytest.raises(UsageError, match="at least"):
         calibrate_scores(known(5, 0, 1), None, np.arange(5), None, {})
+    with pytest.raises(UsageError, match="at least"):  # many versions of few pictures
+        calibrate_scores(known(60, 0, 1), known(60, 1, 2), np.arange(60), np.arange(60) % 7, {})

@@ -76,6 +76,18 @@ def test_pictures_painted_with_random_noise_are_explained(model, statistics, cur
     torch.testing.assert_close(stated, solver.energies, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_energies_of_few_steps_are_told_at_the_same_tolerance_as_those_of_many(num_steps, model, statistics, curvature):
+    pictures = model.images(model.ws(seeds=range(3)), noise_mode="random", noise_seeds=range(3))
+    settings = GaussNewtonSettings(num_steps=num_steps)
+    assert settings.error_at(num_steps - 1) > settings.last_error
+    solver = GaussNewton(problem(model, pictures), statistics, curvature, settings, with_noise=True)
+    solved(model, solver)
+    images = model.generator.synthesis(solver.ws, solver.noise)
+    stated = energy(pictures, images, solver.v, solver.noise)
+    torch.testing.assert_close(stated, solver.energies, rtol=1e-3, atol=1e-6)
+
+
 def test_the_most_probable_explanation_costs_less_than_the_true_one(model, statistics, curvature):
     """The truth is one explanation of many; what minimises the energy may not be beaten by it."""
     ws = model.ws(seeds=[4, 5])

@@ -1,6 +1,6 @@
 import io
-import resource
 import json
+import resource
 import tracemalloc
 import zipfile
 

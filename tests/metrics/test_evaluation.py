@@ -173,6 +173,19 @@ def test_the_path_length_grows_with_what_a_step_changes(snapshot, archive):
     assert lengths[1] > 1.5 * lengths[0]
 
 
+def test_the_path_length_is_measured_in_float32_whatever_the_pictures_are_made_in(snapshot, archive):
+    metrics = "ppl2_wend_discriminator_40,fd_random60_full"
+    measured = evaluator(metrics, archive, reference=snapshot)
+    generator = make_generator()
+    exact = measured.measure(generator)
+    generator.set_precision(torch.bfloat16)
+    found = measured.measure(generator)
+    assert generator.synthesis.low_precision is torch.bfloat16
+    assert found["ppl2_wend_discriminator_40"] == exact["ppl2_wend_discriminator_40"]
+    assert found["fd_random60_full"] != exact["fd_random60_full"]
+    assert [result.card.precision for result in found.results] == ["fp32", "bf16"]
+
+
 def test_the_public_function_measures_a_snapshot(archive, snapshot):
     evaluation = capriccio.evaluate(snapshot, archive, "fd_random_full", count=64)
     assert list(evaluation.values) == ["fd_random64_full"]

@@ -183,6 +183,8 @@ def test_a_header_that_describes_no_network_is_told(path):
         lambda h: h | {"generator": h["generator"] | {"z_dim": -1}},
         lambda h: h | {"generator": h["generator"] | {"zz_dim": 1}},
         lambda h: {k: v for k, v in h.items() if k != "discriminator"},
+        lambda h: h | {"card": [1]},
+        lambda h: h | {"nimg": "many"},
     ):
         with pytest.raises(SnapshotError, match="its header does not describe a network"):
             load_snapshot(rewritten(path, header=header))

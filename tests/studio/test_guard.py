@@ -126,3 +126,12 @@ def test_a_film_is_made_told_and_fetched(serve):
     film = client.get(f"/api/v1/jobs/{job['id']}/file")
     assert (film.headers["content-type"], film.content[8:12]) == ("image/webp", b"WEBP")
     assert client.get("/api/v1/jobs/unknown").status_code == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_pages_of_other_sites_may_not_begin_or_end_anything(serve, method):
+    client = serve()
+    for site, code in (("cross-site", 403), ("same-origin", 404), (None, 404)):
+        headers = {} if site is None else {"Sec-Fetch-Site": site}
+        assert client.request(method, "/api/v1/nowhere", headers=headers).status_code == code
+    assert client.get("/api/v1/model", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200

@@ -228,6 +228,12 @@ def test_ten_thousand_recipes_at_once_are_refused(serve):
     assert "256" in answer.json()["detail"]
 
 
+def test_a_kept_latent_holds_no_more_memory_than_its_own(model):
+    many = Latents(ws=torch.randn(64, model.num_ws, model.w_dim), names=tuple(map(str, range(64))))
+    for kept in Shelf(model).put(many):
+        assert kept.latents.ws.untyped_storage().nbytes() == kept.latents.ws.nbytes
+
+
 def test_the_shelf_is_bounded_and_names_are_cleaned(model):
     shelf = Shelf(model, max_bytes=20_000)
     ids = [shelf.put(Latents(ws=torch.full((1, model.num_ws, model.w_dim), float(i)), names=("a",)))[0].id
