@@ -73,6 +73,6 @@ def test_the_command_line_reads_a_preset_that_was_written_to_a_file(name, tmp_pa
     ],
 )
 def test_what_no_run_could_use_is_refused_in_words(section, values, told):
+    (cls,) = (cls for cls in CONFIGURATIONS if cls.__name__ == section)
     with pytest.raises(ConfigError, match=told):
-        classes = {cls.__name__: cls for cls in CONFIGURATIONS}
-        classes[section](**values)
+        cls(**values)

@@ -17,8 +17,8 @@ import yaml
 from PIL import Image
 
 from capriccio.config import AugmentConfig, ImageShape, RunConfig, to_dict
-from capriccio.errors import DivergedError, Interrupted, RunError, ShapeError, SnapshotError, StorageError
-from capriccio.snapshots.snapshot import load_snapshot, read_header
+from capriccio.errors import DivergedError, Interrupted, RunError, ShapeError, SnapshotError, StorageError, UsageError
+from capriccio.snapshots.snapshot import load_snapshot, read_header, save_snapshot
 from capriccio.training import loop as loop_module
 from capriccio.training import losses
 from capriccio.training.iteration import Phases
@@ -397,6 +397,27 @@ def test_a_travelling_snapshot_is_half_as_large_and_goes_on(archive, tmp_path, s
     assert facts.pl_mean > 0
     assert facts.augment_p == 0
     assert [tick["nimg"] for tick in ticks(tmp_path / "next")] == [52, 60]
+
+
+def test_the_licence_of_the_network_a_run_started_from_goes_on_to_bind_after_resuming_too(archive, tmp_path):
+    source = load_snapshot(travelling_run(archive, tmp_path / "source"))
+    bound = tmp_path / "bound.safetensors"
+    save_snapshot(bound, replace(source, facts=replace(source.facts, licence="for research only")))
+    config = run_config(archive, total_kimg=0.08)
+    for word, made in (("init_from", "init"), ("continue_from", "continued")):
+        stopped_at(60, config, tmp_path / made, **{word: str(bound)})
+        last = train(config, tmp_path / made, resume=True, echo=lambda line: None, **{word: str(bound)})
+        licence = read_header(last)["licence"]
+        assert licence.startswith("both apply: for research only; ")
+        assert licence.count("licence of 'pictures'") == 1
+
+
+def test_a_start_that_fails_does_not_bind_the_next(archive, tmp_path):
+    config = run_config(archive)
+    broken = replace(config, augment=replace(config.augment, mode="fixed", pipe="filter", p=1.0))
+    with pytest.raises(UsageError, match="larger than 21 pixels"):
+        train(broken, tmp_path / "run", echo=lambda line: None)
+    train(config, tmp_path / "run", resume=True, echo=lambda line: None)
 
 
 def test_resuming_a_continued_run_needs_no_other_command(archive, tmp_path, story):

@@ -45,12 +45,15 @@ def test_what_does_not_decide_what_is_learnt_may_change(folder):
         CONFIG, total_kimg=9.0, precision="bf16", compile=True, batch_per_round=2,
         saving=replace(CONFIG.saving, keep_checkpoints=5), data=replace(CONFIG.data, path="moved.zip", cache="none"),
     )  # fmt: skip
+    folder.snapshot(0).touch()
     folder.open(other, resume=True)
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"batch": 8}, {"loss": replace(CONFIG.loss, r1_gamma=9.0)},
                                     {"data": replace(CONFIG.data, mirror=True)}], ids=str)  # fmt: skip
-def test_what_decides_must_stay(folder, change):
+def test_what_decides_must_stay_once_something_was_saved(folder, change):
+    folder.open(replace(CONFIG, **change), resume=True)  # a start that failed binds nobody
+    folder.snapshot(0).touch()
     with pytest.raises(RunError, match=f"holds another run .its settings differ in: {next(iter(change))}"):
         folder.open(replace(CONFIG, **change), resume=True)
 
@@ -60,11 +63,13 @@ def test_a_run_older_than_a_setting_goes_on(folder):
     del old["generator"]["demodulate"]
     del old["saving"]["travelling"]
     folder.config.write_text(yaml.safe_dump(old))
+    folder.snapshot(0).touch()
     folder.open(CONFIG, resume=True)
 
 
 def test_a_damaged_configuration_is_told(folder):
     folder.config.write_text("][")
+    folder.snapshot(0).touch()
     with pytest.raises(RunError, match="cannot be read; restore it"):
         folder.open(CONFIG, resume=True)
 

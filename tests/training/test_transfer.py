@@ -104,7 +104,7 @@ def test_a_network_of_another_program_is_a_start(tmp_path):
     state.generator = Generator(theirs.config)
     state.generator_ema = Generator(theirs.config)
     lines = init_from_snapshot(path, state)
-    assert lines[0] == f"init: generator: {len(theirs.state_dict())} tensors copied, 0 adapted, 0 fresh, 0 unused."
+    assert lines[1] == f"init: generator: {len(theirs.state_dict())} tensors copied, 0 adapted, 0 fresh, 0 unused."
     assert all(torch.equal(t, theirs.state_dict()[name]) for name, t in state.generator_ema.state_dict().items())
 
 

@@ -26,7 +26,7 @@ from capriccio.training.state import TrainingState
 FORMAT_VERSION = 3
 _NETWORKS = ("generator", "discriminator", "generator_ema")
 _OPTIMIZERS = ("generator_optimizer", "discriminator_optimizer")
-_SCALARS = ("nimg", "iteration", "warm_start_nimg", "salt", "fp32_until_nimg", "seconds")
+_SCALARS = ("nimg", "iteration", "warm_start_nimg", "salt", "fp32_until_nimg", "seconds", "origin_licence")
 _FILES = ("networks.safetensors", "optimizers.safetensors", "position.safetensors", "progress.json")
 _PARTIAL, _REPLACED = ".partial", ".replaced"
 
@@ -199,7 +199,7 @@ def _restore(path: Path, files: dict[str, bytes], state: TrainingState) -> tuple
                 saved.setdefault(int(index), {})[kind] = _laid_out_like(parameters[int(index)], tensor)
         optimizer.load_state_dict({"state": saved, "param_groups": optimizer.state_dict()["param_groups"]})
     for name in _SCALARS:
-        setattr(state, name, progress[name])
+        setattr(state, name, progress.get(name, getattr(state, name)))
     remembered = progress["augmentation"]
     state.augmentation.adapted_p = remembered["p"]
     state.augmentation.signs.copy_(torch.tensor(remembered["signs"]))

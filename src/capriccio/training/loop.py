@@ -120,7 +120,7 @@ def train(
         folder = RunFolder(Path(run_dir))
         if config.augment.mode == "auto":
             # A run keeps what it decided at its start, also when the data set grows meanwhile.
-            begun = folder.begun_with() if resume else None
+            begun = folder.begun_with() if resume and folder.has_saved else None
             augment = settled(config.augment, number_of_pictures(data.train)) if begun is None else begun.augment
             config = replace(config, augment=augment)
         if not (resume and any(folder.checkpoints.glob("*"))):

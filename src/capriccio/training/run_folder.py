@@ -26,7 +26,8 @@ from capriccio.errors import RunError
 _MAY_CHANGE = (
     "total_kimg", "saving", "evaluation", "precision", "compile", "cuda_graphs", "forms", "batch_per_round",
 )  # fmt: skip
-"""Settings that a resumed run may be given anew: they do not decide what is learnt, or only in rounding."""
+"""Settings that a resumed run may be given anew: they do not decide what is learnt, or only in rounding; the size of
+rounds, which memory may force, in the draws as well."""
 
 _MAY_CHANGE_OF_DATA = ("path", "cache")
 """Pictures may move: whether they are the same is seen from their hash."""
@@ -68,7 +69,7 @@ class RunFolder:
         return self.snapshots / f"snapshot-{nimg // 1000:06d}.safetensors"
 
     def open(self, config: RunConfig, *, resume: bool) -> None:
-        """Make the folder, or make sure that it is the folder of this very run.
+        """Make the folder, or make sure that it is the folder of this very run, if that has saved anything yet.
 
         Raises: RunError if it holds another run, or one that was not asked to be resumed.
         """
@@ -77,13 +78,19 @@ class RunFolder:
                 raise RunError(
                     f"'{self.path}' already holds a run; add --resume to go on with it, or choose another folder."
                 )
-            self._check_same_run(config)
+            if self.has_saved:
+                self._check_same_run(config)
         elif self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"'{self.path}' is not empty and holds no run; choose another folder.")
         for folder in (self.path, self.checkpoints, self.snapshots, self.samples):
             folder.mkdir(parents=True, exist_ok=True)
         if not self.config.exists():
             self.write_config(config)
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether a run has got so far that it can be gone on with: one that failed at its start may be begun anew."""
+        return any(any(folder.glob("*")) for folder in (self.checkpoints, self.snapshots))
 
     def begun_with(self) -> RunConfig | None:
         """Return the configuration of the run that lies here, None if there is none. Raises: RunError if unreadable."""

@@ -32,6 +32,8 @@ class TrainingState:
     """Images shown to the discriminator."""
     iteration: int = 0
     """Iterations done; decides which regularisers run."""
+    origin_licence: str | None = None
+    """Licence of the network that the run started from; None = it started from random numbers."""
     warm_start_nimg: int | None = None
     """Where a run that was continued from a snapshot began: learning rates ramp up from there."""
     salt: int = 0

@@ -31,16 +31,22 @@ def take_snapshot(
         augment_p=state.augmentation.p,
         data=card.to_dict(),
         w_statistics=w_statistics(state.generator_ema) if not config.generator.c_dim else {},
-        licence=weights_licence(card),
+        licence=weights_licence(card, state.origin_licence),
         software=f"capriccio {code_version()}",
     )
     snapshot = Snapshot(generator=state.generator_ema, discriminator=state.discriminator, facts=facts)
     save_snapshot(path, snapshot, dtype)
 
 
-def weights_licence(card: DataCard) -> str:
-    """Return what can be said about the licence of weights: that of the pictures they were trained on."""
-    return f"as the training pictures allow; licence of '{card.name}': {card.licence}"
+def weights_licence(card: DataCard, origin: str | None = None) -> str:
+    """Return what can be said about the licence of weights: that of the pictures they were trained on.
+
+    ``origin``: licence of the network that training started from, which goes on to bind; None = there was none.
+    """
+    own = f"as the training pictures allow; licence of '{card.name}': {card.licence}"
+    if origin is None or own in origin:
+        return own if origin is None else origin
+    return f"both apply: {origin}; {own}"
 
 
 @torch.no_grad()

@@ -32,6 +32,7 @@ def continue_from_snapshot(path: Path, state: TrainingState) -> list[str]:
     state.generator_ema.load_state_dict(snapshot.generator.state_dict())
     state.discriminator.load_state_dict(snapshot.discriminator.state_dict())
     state.nimg = state.warm_start_nimg = snapshot.facts.nimg
+    state.origin_licence = snapshot.facts.licence
     state.pl_mean.fill_(snapshot.facts.pl_mean)
     state.augmentation.adapted_p = min(snapshot.facts.augment_p, state.augmentation.config.cap)
     return [
@@ -73,7 +74,9 @@ def init_from_snapshot(path: Path, state: TrainingState) -> list[str]:
 
     Returns: lines for the log: how many tensors were copied, which were adapted, which are fresh, which found no place.
     """
-    return take_over(read_network(path), state)
+    snapshot = read_network(path)
+    state.origin_licence = snapshot.facts.licence
+    return [f"init: the licence of {path.name} goes on to bind: {state.origin_licence}.", *take_over(snapshot, state)]
 
 
 def take_over(snapshot: Snapshot, state: TrainingState) -> list[str]:
