@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -30,6 +31,7 @@ def run(argv: Sequence[str]) -> int:
         save_to_cache,
         write_calibrated,
     )
+    from capriccio.detection.detector import LEVEL
     from capriccio.detection.scoring import auc
     from capriccio.interop.foreign import is_foreign
     from capriccio.inversion.encoder_training import EncoderTraining
@@ -75,6 +77,10 @@ def run(argv: Sequence[str]) -> int:
     else:
         print(f"Calibrated with {len(calibration.made)} made and {len(calibration.real)} photographs, edits included: "
               f"'{written}'. Out of fold, AUC {separation:.3f}.")  # fmt: skip
+        least = 1 / (len(calibration.real) + 1)
+        if least > LEVEL:
+            print(f"With so few photographs nothing can be called made at a level of {LEVEL:g}: give more with --data, "
+                  f"or detect with --level {math.ceil(100 * least) / 100:g}.")  # fmt: skip
     return 0
 
 

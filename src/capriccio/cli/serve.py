@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ def run(argv: Sequence[str]) -> int:
         jobs_per_client=asked.jobs_per_client,
         access_log=asked.access_log,
     )
+    listening = _listening(asked.host, asked.port)  # before a network is loaded: told at once if that cannot be
     model, fast, name, painted = _models(asked)
     app = create_app(model, fast=fast, name=name, settings=settings)
     _write_logs()
@@ -59,16 +61,24 @@ def run(argv: Sequence[str]) -> int:
         http="h11", h11_max_incomplete_event_size=32768,  # the faster parser has no bound for what a client says first
     )  # fmt: skip
     server = _server(config, app)
-    socket = config.bind_socket()
-    host, port = socket.getsockname()[:2]
+    host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"Capriccio serves '{name}' at http://{shown}:{port}/ and the studio at http://{shown}:{port}/studio")
     print(painted)
     if asked.host not in _LOOPBACK and settings.api_key is None:
         print("Everybody who reaches this address may use it; set CAPRICCIO_API_KEY to ask for a key.", file=sys.stderr)
     sys.stdout.flush()
-    server.run(sockets=[socket])
+    server.run(sockets=[listening])
     return 0
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises: UsageError if the address is not one of this machine, or is taken."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(f"--host {host} --port {port}: cannot listen there ({error.strerror or error}).") from error
 
 
 _TRIED = 16

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from capriccio.data.cache import cache_folder
 from capriccio.detection.calibrate import stored_calibration
-from capriccio.detection.detector import Detector, Verdict
+from capriccio.detection.detector import LEVEL, Detector, Verdict
 from capriccio.errors import UsageError
 from capriccio.inversion.targets import Target, find_pictures, open_targets, to_images
 from capriccio.loading.model import Model
@@ -32,7 +32,7 @@ def detect(
     model: Model,
     pictures: Tensor | Sequence[str | Path],
     *,
-    level: float = 0.01,
+    level: float = LEVEL,
     batch: int = 16,
     cache_dir: Path | None = None,
 ) -> list[Verdict]:

@@ -43,6 +43,9 @@ def detector_settings(*, guessed: bool, thorough: bool = False) -> ProjectionSet
     return ProjectionSettings(optimize_noise=True, num_steps=STEPS_FROM_GUESS if guessed else None)
 
 
+LEVEL = 0.01
+"""Share of photographs that may be called made, unless another is asked for."""
+
 BASE_RATES = (
     "At a level of 1 %, one in a hundred photographs is called made. Among pictures of which few were made by the "
     "network, most that are accused are therefore innocent; \"not made\" says only that this network did not make it."
@@ -115,7 +118,7 @@ def accused_at_fdr(p_not_made: Sequence[float], rate: float) -> list[bool]:
 class Detector:
     """Judges pictures for one calibrated model."""
 
-    def __init__(self, model: Model, calibration: Calibration, *, level: float = 0.01) -> None:
+    def __init__(self, model: Model, calibration: Calibration, *, level: float = LEVEL) -> None:
         """Raises: UsageError if the level is no share; SnapshotError if the calibration was made otherwise."""
         if not 0 < level < 0.5:
             raise UsageError(f"the level lies above 0 and below 0.5, got {level}.")
