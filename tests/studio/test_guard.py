@@ -135,3 +135,13 @@ def test_pages_of_other_sites_may_not_begin_or_end_anything(serve, method):
         headers = {} if site is None else {"Sec-Fetch-Site": site}
         assert client.request(method, "/api/v1/nowhere", headers=headers).status_code == code
     assert client.get("/api/v1/model", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+
+
+def test_films_and_files_are_bounded_by_their_size(serve, monkeypatch):
+    client = serve()
+    monkeypatch.setattr("capriccio.studio.painting.MAX_SIDE", 20)
+    walk = client.post("/api/v1/walks", json={"keys": [1, 2], "scale": 4})
+    assert (walk.status_code, "scale must lie in 1..1" in walk.json()["detail"]) == (422, True)
+    monkeypatch.setattr("capriccio.studio.latents.MAX_FILE_BYTES", 10_000)
+    file = client.post("/api/v1/latents/file", json={"recipes": [{"seed": seed} for seed in range(40)]})
+    assert (file.status_code, "at most" in file.json()["detail"]) == (422, True)

@@ -39,6 +39,7 @@ async def begin_walk(asked: Annotated[WalkRequest, Body()], request: Request, st
     if frames > MAX_FRAMES:
         raise Problem(422, f"The film would have {frames:.0f} frames; at most {MAX_FRAMES} are made here. "
                            "Take fewer keys, seconds or frames a second, or 'capriccio video'.")  # fmt: skip
+    studio.painter.check_scale(asked.scale)
     film = VideoRequest(
         keys=await _keys(studio, asked.keys, look),
         look=look,

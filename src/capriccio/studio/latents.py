@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from capriccio.errors import UsageError
 from capriccio.studio.answers import LatentFacts, LatentList
-from capriccio.studio.kept import Kept, called, file_stem
+from capriccio.studio.kept import MAX_FILE_BYTES, Kept, called, file_stem
 from capriccio.studio.problems import documented
 from capriccio.studio.queries import LatentId, LatentsFileRequest, RecipesRequest, kept_latent
 from capriccio.studio.recipes import Recipe
@@ -64,6 +66,12 @@ def _recipes(studio: Studio, asked: RecipesRequest) -> list[Recipe]:
     recipes = [one.recipe(studio) for one in asked.recipes]
     for recipe in recipes:
         studio.painter.check_recipe(recipe)
+    each = sum(math.prod(shape) for shape in studio.model.generator.synthesis.noise_shapes())
+    each += studio.model.num_ws * studio.model.w_dim
+    most = max(1, MAX_FILE_BYTES // (4 * each))
+    if len(recipes) > most:
+        raise UsageError(f"recipes: {len(recipes)} latents would fill more than {MAX_FILE_BYTES:,} bytes; at most "
+                         f"{most} of this model are taken at once.")  # fmt: skip
     return recipes
 
 

@@ -84,13 +84,18 @@ class ModelPainter:
     def check(self, order: Order) -> None:
         """Raise UsageError if the model cannot paint ``order``; costs nothing."""
         self.check_recipe(order.recipe)
+        self.check_scale(order.scale)
         height, width = self.model.size
-        if order.scale < 1 or (max(height, width) * order.scale > MAX_SIDE and order.scale > 1):
-            most = max(1, MAX_SIDE // max(height, width))
-            raise UsageError(f"scale must lie in 1..{most} for pictures of {height}×{width}, got {order.scale}.")
         check_size((width * order.scale, height * order.scale), order.file_format)
         if order.file_format == "jpeg" and self.model.channels == 4:
             raise UsageError("JPEG holds no transparency, and this model paints with alpha. Choose png, webp or avif.")
+
+    def check_scale(self, scale: int) -> None:
+        """Raise UsageError if pictures would be too large, enlarged so much."""
+        height, width = self.model.size
+        most = max(1, MAX_SIDE // max(height, width))
+        if not 1 <= scale <= most:
+            raise UsageError(f"scale must lie in 1..{most} for pictures of {height}×{width}, got {scale}.")
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Raise UsageError if the model cannot paint ``recipe``; costs nothing."""
