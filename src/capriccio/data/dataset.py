@@ -133,7 +133,8 @@ def open_dataset(
 
     An archive (.zip, or a folder with ``dataset.json``) and a plain folder of equal-sized pictures are taken as they
     are; larger pictures are reduced to ``size`` if the aspect agrees. A plain folder of odd photographs is cut and
-    reduced to ``size`` once, into the cache. The first opening reads and checks every picture; later ones are instant.
+    reduced to ``size`` once, into the cache. The first opening reads and checks every picture; later ones of an archive
+    are instant, of a plain folder they look at every file again, whose sizes might differ.
 
     Args:
         path: .zip archive or folder; never written to.
