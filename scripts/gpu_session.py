@@ -87,7 +87,7 @@ class Session:
 
     def train(self, *, compiled: bool) -> subprocess.Popen[bytes]:
         """Start or resume the training."""
-        words = ["-m", "capriccio.cli.main", "train", str(self.data), "--out", str(self.run), "--device", self.device]
+        words = ["-m", "capriccio", "train", str(self.data), "--out", str(self.run), "--device", self.device]
         words += [*self.train_words, *SAVING, *(["--compile"] if compiled else [])]
         training = self.start("training", words)
         (self.together / "training").write_text(str(training.pid))

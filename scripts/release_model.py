@@ -199,7 +199,7 @@ def page(
     """Return the Markdown page about the model."""
     facts, data, last = model.facts, model.facts.data, ticks[-1]
     speed = statistics.median(t["Timing/images_per_sec"]["mean"] for t in ticks)
-    hours, epochs = last["Timing/total_hours"]["mean"], facts.nimg / data["count"]
+    hours, epochs = facts.card["training_hours"], facts.nimg / data["count"]
     config = yaml.safe_load((run / "config.yaml").read_text())
     machine, command = sessions(run)
     told_half = "half precision, as it came home from training"

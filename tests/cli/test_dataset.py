@@ -143,7 +143,7 @@ def test_an_interrupted_build_leaves_no_half_archive(tmp_path, stop, code):
     folder = save_photographs(tmp_path / "photos", range(120), (1600, 1200), "jpg")
     dest = tmp_path / "out" / "s.zip"
     process = subprocess.Popen(
-        [sys.executable, "-m", "capriccio.cli.main", "dataset", "build", str(folder), str(dest), "--size", "256"],
+        [sys.executable, "-m", "capriccio", "dataset", "build", str(folder), str(dest), "--size", "256"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     until = time.monotonic() + 60

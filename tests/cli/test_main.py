@@ -48,6 +48,11 @@ def test_the_version_is_told(capsys):
     assert capsys.readouterr().out == f"capriccio {__version__}\n"
 
 
+def test_the_package_can_be_run_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "capriccio", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"capriccio {__version__}\n"
+
+
 def test_a_family_of_commands_has_its_own_overview(capsys):
     assert cli.main(["dataset"]) == 0
     told = capsys.readouterr().out

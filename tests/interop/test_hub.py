@@ -182,7 +182,7 @@ def test_a_refused_connection_is_told_in_one_line_too(tmp_path):
     pytest.importorskip("huggingface_hub")
     save_snapshot(tmp_path / "toys.safetensors", snapshot())
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_TOKEN": "none"}
-    command = [sys.executable, "-m", "capriccio.cli.main", "push", "-m", str(tmp_path / "toys.safetensors")]
+    command = [sys.executable, "-m", "capriccio", "push", "-m", str(tmp_path / "toys.safetensors")]
     done = subprocess.run(
         [*command, "--to", "anna/toys"], env={**os.environ, **nowhere}, capture_output=True, text=True, check=False
     )

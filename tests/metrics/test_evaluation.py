@@ -317,7 +317,7 @@ def test_two_processes_find_what_one_finds(archive, snapshot, tmp_path, cache):
     metrics = f"{SETS},ppl2_wend_discriminator_40"
     alone = evaluate(snapshot, archive, metrics, reference=snapshot)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "-m", "capriccio.cli.main", "metrics", "--model", snapshot, "--data", archive, "--metrics", metrics,
+               "-m", "capriccio", "metrics", "--model", snapshot, "--data", archive, "--metrics", metrics,
                "--reference", snapshot, "--out", tmp_path / "two.json", "--json"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CAPRICCIO_CACHE": str(tmp_path / "cold")}
     words = [str(word) for word in command]

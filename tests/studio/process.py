@@ -29,7 +29,7 @@ class Server:
         words = ["serve", "--port", str(self.port), "--runs", str(self.runs), "--no-access-log", "--pool", "8"]
         words += self.flags
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "capriccio.cli.main", *words],
+            [sys.executable, "-m", "capriccio", *words],
             stdout=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1", **({"CAPRICCIO_API_KEY": self.key} if self.key else {})},
         )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import threading
 
 import pytest
 
+from capriccio.cli.serve import _hosts
+from capriccio.errors import UsageError
 from capriccio.studio.guard import Guard
 from capriccio.studio.measures import Measures
 from capriccio.studio.settings import StudioSettings
@@ -145,3 +148,53 @@ def test_films_and_files_are_bounded_by_their_size(serve, monkeypatch):
     monkeypatch.setattr("capriccio.studio.latents.MAX_FILE_BYTES", 10_000)
     file = client.post("/api/v1/latents/file", json={"recipes": [{"seed": seed} for seed in range(40)]})
     assert (file.status_code, "at most" in file.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [("127.0.0.1:8000", 200), ("localhost:8000", 200), ("capriccio.localhost", 200), ("[::1]:8000", 200),
+     ("[::1]", 200), ("Pictures.example.org", 200), ("pictures.example.org:8000", 200), ("evil.example.org", 421),
+     ("127.0.0.1.nip.io", 421), ("localhost.evil.org:8000", 421), ("user@127.0.0.1@evil.org", 421), ("[::1", 421),
+     (":8000", 421)],
+)  # fmt: skip
+def test_names_the_server_does_not_go_by_are_turned_away(serve, host, code):
+    client = serve(hosts=("pictures.example.org",))
+    assert client.get("/api/v1/model", headers={"Host": host}).status_code == code
+    assert client.get("/healthz", headers={"Host": host}).status_code == 200  # asked for by programs that watch
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "key", "hosts"),
+    [(None, "127.0.0.1", "", ()), (None, "::1", "", ()), (None, "127.0.0.1", "secret", None),
+     (None, "0.0.0.0", "", None), ("*", "127.0.0.1", "", None),
+     ("a.example.org, B.example.org", "127.0.0.1", "", ("a.example.org", "b.example.org", "127.0.0.1"))],
+)  # fmt: skip
+def test_which_names_a_server_goes_by(monkeypatch, names, host, key, hosts):
+    monkeypatch.setenv("CAPRICCIO_API_KEY", key)
+    assert _hosts(names, host) == hosts
+
+
+def test_an_address_is_no_name_of_a_host():
+    with pytest.raises(UsageError, match=r"--allowed-hosts: 'http://a.example.org/' is no name"):
+        _hosts("http://a.example.org/", "127.0.0.1")
+
+
+def test_with_a_file_of_jobs_latents_are_looked_up_beside_the_event_loop(serve, tmp_path, monkeypatch):
+    client = serve(jobs=tmp_path / "jobs.sqlite")
+    (kept,) = client.post("/api/v1/latents/made", json={"recipes": [{"seed": 1}]}).json()["latents"]
+    shelf = client.app.state.studio.shelf
+    found, threads = shelf.get, []
+
+    def get(latent_id):
+        threads.append(threading.current_thread())
+        return found(latent_id)
+
+    monkeypatch.setattr(shelf, "get", get)
+    loop = client.portal.call(threading.current_thread)
+    picture = client.get(f"/picture?latent={kept['id']}")
+    mixed = client.get(f"/api/v1/mix?seed=1&mixed_latent={kept['id']}")
+    file = client.get(f"/api/v1/latents/{kept['id']}")
+    film = client.post("/api/v1/walks", json={"keys": [1, kept["id"]], "seconds_per_key": 0.5, "frames_per_second": 8})
+    assert [answer.status_code for answer in (picture, mixed, file, film)] == [200, 200, 200, 202]
+    assert len(threads) == 4
+    assert loop not in threads

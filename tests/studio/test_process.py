@@ -45,7 +45,7 @@ def resident(server):
 def test_the_start_says_where_it_serves_and_in_which_precision(tmp_path):
     pytest.importorskip("uvicorn", reason="the extra 'web' is not installed")
     words = ["serve", "--port", "0", "--precision", "fp32", "--no-access-log"]
-    started = subprocess.Popen([sys.executable, "-m", "capriccio.cli.main", *words], stdout=subprocess.PIPE, text=True)
+    started = subprocess.Popen([sys.executable, "-m", "capriccio", *words], stdout=subprocess.PIPE, text=True)
     try:
         lines = [started.stdout.readline() for _ in range(2)]
     finally:

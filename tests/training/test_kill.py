@@ -99,7 +99,7 @@ def test_a_thousand_kills(archive, tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_the_command_saves_and_leaves_when_told_to_stop(number, code, archive, tmp_path):
     line = ["train", archive, "--out", tmp_path / "run", "--preset", "tiny", "--kimg", "100", "--holdout", "0"]
-    command = [sys.executable, "-m", "capriccio.cli.main", *map(str, line), "--precision", "fp32", "--resume"]
+    command = [sys.executable, "-m", "capriccio", *map(str, line), "--precision", "fp32", "--resume"]
     process = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -149,7 +149,7 @@ def test_two_processes_measure_together_and_write_each_number_once(archive, tmp_
         "--metrics", "fd_random64_full", "--saving.snapshot_kimg", 0.016, "--precision", "fp32",
     ]  # fmt: skip
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "-m", "capriccio.cli.main", *map(str, words)]  # fmt: skip
+               "-m", "capriccio", *map(str, words)]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import time
 
 _TRIES = 3
 _COMMANDS = {
-    "help": [sys.executable, "-m", "capriccio.cli.main", "--help"],
+    "help": [sys.executable, "-m", "capriccio", "--help"],
     "import": [sys.executable, "-c", "import capriccio"],
 }
 

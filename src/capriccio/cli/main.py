@@ -158,7 +158,3 @@ def _report(message: str, exit_code: int, debug: bool) -> int:
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

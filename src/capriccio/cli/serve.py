@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _LEAVING_SECONDS = 30
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -43,6 +45,7 @@ def run(argv: Sequence[str]) -> int:
         psi=asked.psi,
         runs=None if asked.runs is None else existing(asked.runs, "--runs"),
         api_key=os.environ.get("CAPRICCIO_API_KEY") or None,
+        hosts=_hosts(asked.allowed_hosts, asked.host),
         rate_limit=asked.rate_limit,
         room=asked.queue,
         batch=asked.batch,
@@ -70,6 +73,20 @@ def run(argv: Sequence[str]) -> int:
     sys.stdout.flush()
     server.run(sockets=[listening])
     return 0
+
+
+def _hosts(names: str | None, host: str) -> tuple[str, ...] | None:
+    """Return the names that browsers may use, for the settings.
+
+    Unless told otherwise, a server that only this machine reaches and that asks for no key goes by no other name than
+    localhost; any other is open to whoever reaches it, or has its key.
+    """
+    if names is None:
+        return () if host in _LOOPBACK and not os.environ.get("CAPRICCIO_API_KEY") else None
+    listed = tuple(name.strip().lower() for name in names.split(",") if name.strip())
+    if wrong := next((name for name in listed if name != "*" and not _HOST.fullmatch(name)), None):
+        raise UsageError(f"--allowed-hosts: '{wrong}' is no name of a host; write one like pictures.example.org.")
+    return None if "*" in listed else (*listed, host.lower())
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -141,6 +158,11 @@ def _parser() -> CommandParser:
         help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
     )  # fmt: skip
     flag("--host", type=str, default="127.0.0.1", help="Address to listen at; 0.0.0.0 = all of this machine's.")
+    flag(
+        "--allowed-hosts", type=str | None, default=None,
+        help="Names by which browsers may reach the server, separated by commas; addresses and localhost always may, "
+        "* = any. null = no name where only this machine reaches it and CAPRICCIO_API_KEY is not set, else any.",
+    )  # fmt: skip
     flag("--port", type=int, default=8000, help="Port to listen at; 0 = any that is free.")
     flag("--runs", type=str | None, default=None, help="Folder of training runs that the studio shows, or one run.")
     flag("--psi", type=float, default=0.7, help="Truncation of pictures that ask for none.")

@@ -64,14 +64,14 @@ async def model_facts(studio: StudioPart) -> ModelFacts:
 @router.get("/mix", tags=["pictures"], responses=PICTURES, response_class=Response)
 async def mix_cell(query: Annotated[MixQuery, Query()], request: Request, studio: StudioPart) -> Response:
     """One cell of the mixing table: the row's picture with some layers of the column's."""
-    order = query.order(request, query.recipe(studio))
+    order = query.order(request, await studio.ask(query.recipe, studio))
     return await send_picture(studio, request, order, download=query.download)
 
 
 @router.get("/edit", tags=["pictures"], responses=PICTURES, response_class=Response)
 async def edited(query: Annotated[EditQuery, Query()], request: Request, studio: StudioPart) -> Response:
     """A picture, perhaps a mixed one, moved along editing directions; /api/v1/model lists them."""
-    order = query.order(request, query.recipe(studio))
+    order = query.order(request, await studio.ask(query.recipe, studio))
     return await send_picture(studio, request, order, download=query.download)
 
 

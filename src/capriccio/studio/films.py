@@ -49,7 +49,7 @@ async def begin_walk(asked: Annotated[WalkRequest, Body()], request: Request, st
         batch=BATCH,
     )
     await studio.errand(lambda: Film(studio.model, film))  # says what does not fit before anything is queued
-    return studio.begin(request, "walk", lambda tell: _film(studio, film, asked.format, tell))
+    return await studio.begin(request, "walk", lambda tell: _film(studio, film, asked.format, tell))
 
 
 async def _keys(studio: Studio, keys: list[int | str], look: Look) -> list[int] | Latents:
@@ -57,7 +57,8 @@ async def _keys(studio: Studio, keys: list[int | str], look: Look) -> list[int] 
     seeds = [key for key in keys if isinstance(key, int)]
     if len(seeds) == len(keys):
         return seeds
-    recipes = [Recipe(origin=key if isinstance(key, int) else kept_latent(studio, key), look=look) for key in keys]
+    origins = [key if isinstance(key, int) else await studio.ask(kept_latent, studio, key) for key in keys]
+    recipes = [Recipe(origin=origin, look=look) for origin in origins]
     for recipe in recipes:
         studio.painter.check_recipe(recipe)
     return await studio.errand(lambda: studio.painter.latents(recipes))

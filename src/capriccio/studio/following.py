@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from capriccio.studio.answers import JobState
@@ -21,8 +19,6 @@ LOOK_SECONDS, LOOK_ELSEWHERE_SECONDS = 0.1, 0.3
 
 QUIET_SECONDS = 10.0
 """A stream without news says so after this time, so that proxies keep it open and those who left are noticed."""
-
-T = TypeVar("T")
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
 
@@ -37,7 +33,7 @@ async def job_state(job_id: str, studio: StudioPart) -> JobState:
 async def cancel_job(job_id: str, studio: StudioPart) -> JobState:
     """Cancel a job; it stops after the step it is at."""
     if not (await _job(studio, job_id)).over:
-        await _asked(studio, studio.jobs.cancel, job_id)
+        await studio.ask(studio.jobs.cancel, job_id)
     return JobState(**(await _job(studio, job_id)).told)
 
 
@@ -55,7 +51,7 @@ async def job_events(job_id: str, studio: StudioPart) -> StreamingResponse:
                        **documented(401, 404, 409, 429)})  # fmt: skip
 async def job_file(job_id: str, studio: StudioPart) -> Response:
     """What a job made."""
-    job, made = await _job(studio, job_id), await _asked(studio, studio.jobs.outcome, job_id)
+    job, made = await _job(studio, job_id), await studio.ask(studio.jobs.outcome, job_id)
     if made is None:
         raise Problem(409, f"The job is {job.state}; there is no file.")
     headers = {"Content-Disposition": f'attachment; filename="{made.file_name}"', "Cache-Control": "no-store"}
@@ -65,7 +61,7 @@ async def job_file(job_id: str, studio: StudioPart) -> Response:
 async def _events(studio: Studio, job_id: str) -> AsyncIterator[str]:
     shown, quiet = -1, 0.0
     while not studio.stopping:
-        job = await _asked(studio, studio.jobs.look, job_id)  # somebody listens
+        job = await studio.ask(studio.jobs.look, job_id)  # somebody listens
         if job is None:
             return
         if job.version != shown or job.over:
@@ -81,13 +77,8 @@ async def _events(studio: Studio, job_id: str) -> AsyncIterator[str]:
         quiet += pause
 
 
-async def _asked(studio: Studio, question: Callable[[str], T], job_id: str) -> T:
-    """Ask about a job, on a thread where the answer may have to wait for another server's writing."""
-    return await run_in_threadpool(question, job_id) if studio.jobs.is_shared else question(job_id)
-
-
 async def _job(studio: Studio, job_id: str) -> JobView:
-    job = await _asked(studio, studio.jobs.look, job_id)
+    job = await studio.ask(studio.jobs.look, job_id)
     if job is None:
         raise Problem(404, "There is no such job; it is over and forgotten, or another server's.")
     return job

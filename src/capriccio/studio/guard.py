@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import logging
 import time
 from collections import Counter, OrderedDict
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -129,6 +130,9 @@ class Guard:
             return None
         if scope["method"] in ("POST", "DELETE") and headers.get("sec-fetch-site") == "cross-site":
             return problems.respond(403, "Another site's page may not ask this server to do things.")
+        if not self._is_called(headers.get("host", "")):
+            return problems.respond(421, "This server does not go by that name, but by its address or localhost; "
+                                    "'capriccio serve --allowed-hosts NAME' adds a name.")  # fmt: skip
         wait = self._rates.wait(scope["client"][0] if scope.get("client") else "")
         if wait:
             return problems.respond(429, f"Too many requests from one client; try again in {wait} s.",
@@ -142,6 +146,22 @@ class Guard:
             return problems.respond(401, "This server asks for a key: 'Authorization: Bearer KEY'.",
                                     {"WWW-Authenticate": "Bearer"})  # fmt: skip
         return None
+
+    def _is_called(self, host: str) -> bool:
+        """Whether a Host header is one that this server goes by; a client that sends none is no browser."""
+        allowed = self._settings.hosts
+        if allowed is None or not host:
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name == "localhost" or name.endswith(".localhost") or name in allowed:
+            return True
+        try:  # an address cannot be made to point elsewhere, as a name can
+            return bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
 
     def _too_large(self) -> problems.ProblemResponse:
         return problems.respond(413, self._limit_told(), _CLOSING)

@@ -158,11 +158,6 @@ class JobTable:
         self._note(job)
         return job
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether other servers' jobs are seen, in a file that one may have to wait for."""
-        return self._file is not None
-
     def look(self, job_id: str) -> JobView | None:
         """Return how the job of an id stands; asking keeps it alive."""
         with self._lock:

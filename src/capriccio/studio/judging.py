@@ -41,7 +41,7 @@ async def begin_detection(
     if studio.model.c_dim:
         raise Problem(422, "Detection needs a model without classes.")
     target = await received_picture(request, studio.model.shape, studio.model.model_hash)
-    return studio.begin(request, "detection", lambda tell: _judge(studio, target, called(name), tell))
+    return await studio.begin(request, "detection", lambda tell: _judge(studio, target, called(name), tell))
 
 
 def _judge(studio: Studio, target: Target, name: str, tell: Tell) -> Outcome:

@@ -37,9 +37,9 @@ async def bring_latents(
 async def keep_made(asked: Annotated[RecipesRequest, Body()], studio: StudioPart) -> LatentList:
     """Keep the latents of pictures, mixed and edited ones too, so that they can be mixed and walked through."""
     kept = []
-    for recipe in _recipes(studio, asked):
+    for recipe in await studio.ask(_recipes, studio, asked):
         latents = await studio.errand(lambda one=recipe: studio.painter.latents([one]))  # type: ignore[misc]
-        kept += studio.shelf.put(latents)
+        kept += await studio.ask(studio.shelf.put, latents)
     return _listed(studio, kept)
 
 
@@ -48,7 +48,7 @@ async def latents_file(asked: Annotated[LatentsFileRequest, Body()], studio: Stu
     """The latents of pictures as one file, for generate, mix, edit and video on the command line."""
     from capriccio.latent.files import write_latents
 
-    recipes = _recipes(studio, asked)
+    recipes = await studio.ask(_recipes, studio, asked)
     latents = await studio.errand(lambda: studio.painter.latents(recipes))
     file = await run_in_threadpool(write_latents, latents, f".{asked.format}")
     return _file(file, f"capriccio-latents.{asked.format}")
@@ -57,7 +57,7 @@ async def latents_file(asked: Annotated[LatentsFileRequest, Body()], studio: Stu
 @router.get("/{latent_id}", response_class=Response, responses={**FILE, **documented(401, 404, 422, 429)})
 async def one_latent(latent_id: Annotated[LatentId, Path()], studio: StudioPart) -> Response:
     """One latent as a file; whoever keeps it can bring it again, here or to another server."""
-    kept = kept_latent(studio, latent_id)
+    kept = await studio.ask(kept_latent, studio, latent_id)
     assert isinstance(kept, Kept)
     return _file(kept.file, f"latent-{kept.id[:8]}.safetensors")
 

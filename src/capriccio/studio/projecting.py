@@ -37,7 +37,7 @@ async def begin_projection(
     chosen = 0 if class_index is None and classes else class_index
     target = await received_picture(request, studio.model.shape, studio.model.model_hash)
     label = called(file_stem(name), projected=True)
-    return studio.begin(request, "projection", lambda tell: _project(studio, target, label, chosen, tell))
+    return await studio.begin(request, "projection", lambda tell: _project(studio, target, label, chosen, tell))
 
 
 def _project(studio: Studio, target: Target, name: str, class_index: int | None, tell: Tell) -> Outcome:

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 
 from capriccio.errors import UsageError
 from capriccio.latent.directions import Directions, load_directions
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from capriccio.loading.model import Model
 
 _Result = TypeVar("_Result")
+_Given = ParamSpec("_Given")
 
 
 @dataclass
@@ -114,13 +116,25 @@ class Studio:
             if not shared.clients:
                 shared.future.cancel()  # too late for one that is being painted; that one is kept
 
-    def begin(self, request: Request, kind: str, work: Callable[[Tell], Outcome]) -> JobState:
+    async def ask(
+        self, question: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs
+    ) -> _Result:
+        """Return the answer to a question about jobs or latents.
+
+        With a file of jobs it is asked on a thread of its own, as other servers' writing may have to be waited for.
+        """
+        if self.settings.jobs is None:
+            return question(*args, **kwargs)
+        return await run_in_threadpool(question, *args, **kwargs)
+
+    async def begin(self, request: Request, kind: str, work: Callable[[Tell], Outcome]) -> JobState:
         """Queue a long job for the client of a request. Raises: Problem 429 when it, or all clients, have too many."""
         client = request.client.host if request.client else ""
         try:
-            return JobState(**self.jobs.begin(kind, client, work).view().told)
+            job = await self.ask(self.jobs.begin, kind, client, work)
         except Full as full:
             raise self._refused(full) from full
+        return JobState(**job.view().told)
 
     async def errand(self, work: Callable[[], _Result]) -> _Result:
         """Return what a short call on the worker's thread returns. Raises: Problem as :meth:`file`; what it raises."""

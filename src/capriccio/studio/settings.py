@@ -16,6 +16,9 @@ class StudioSettings:
     """Folder whose training runs are shown; None = none are."""
     api_key: str | None = None
     """Key that pictures and the API ask for; None = open."""
+    hosts: tuple[str, ...] | None = None
+    """Names, in small letters, by which browsers may reach the server beside localhost and addresses; None = any name.
+    Without this a page of another site can have its own name point here and read what a local server shows."""
     rate_limit: float = 0.0
     """Requests a second that one client may make in the long run; 0 = as many as it likes."""
     room: int = 128

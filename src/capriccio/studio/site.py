@@ -88,7 +88,7 @@ def _hash(inline: str) -> str:
 async def picture(query: Annotated[PictureQuery, Query()], request: Request, studio: StudioPart) -> Response:
     """The picture of a seed, or of a latent that was sent here; without either another one every time."""
     if query.seed is not None or query.latent is not None:
-        order = query.order(request, query.recipe(studio))
+        order = query.order(request, await studio.ask(query.recipe, studio))
         return await send_picture(studio, request, order, download=query.download)
     seed = random_seed()
     order = query.order(request, query.recipe(studio, seed))
