@@ -35,12 +35,6 @@ def test_an_item_rests_for_half_a_round_and_all_are_shown_alike():
     assert np.abs(np.bincount(stream, minlength=50) / 200 - 1).max() < 0.15
 
 
-def test_ranks_share_one_stream():
-    whole = EndlessOrder(10, seed=5).next(60)
-    for rank in range(3):
-        np.testing.assert_array_equal(EndlessOrder(10, seed=5, world=3, rank=rank).next(20), whole[rank::3])
-
-
 def test_a_resumed_stream_goes_on_where_it_stood_even_through_json():
     stream = EndlessOrder(20, seed=1)
     stream.next(33)
@@ -61,11 +55,6 @@ def test_a_saved_state_does_not_change_when_the_stream_goes_on():
 def test_a_state_of_another_data_set_is_refused():
     with pytest.raises(ValueError, match="over 8 items, this data set has 9"):
         EndlessOrder(9, seed=0).load_state_dict(EndlessOrder(8, seed=0).state_dict())
-
-
-def test_a_rank_outside_the_world_is_refused():
-    with pytest.raises(ValueError, match=r"rank must lie in 0\.\.1, got 2"):
-        EndlessOrder(9, seed=0, world=2, rank=2)
 
 
 def test_new_items_enter_a_grown_stream_and_old_ones_keep_their_turn():

@@ -18,24 +18,19 @@ class EndlessOrder:
     The stream begins with a shuffle of 0…L−1. At step t it emits the index at position i = t mod L and, to keep later
     rounds different, swaps it with a position drawn from the window of w = round(L/2) positions that end in i. So an
     item rests for at least L − w steps before it is shown again.
+    Several processes share one stream: each walks through all of it and takes its own steps.
 
     Args:
         num_items: L, number of items.
         seed: of the random generator (MT19937).
         window: w as a share of ``num_items``; below two positions nothing is swapped.
-        world: number of ranks that share the stream.
-        rank: this one takes the steps t with t mod ``world`` = ``rank``.
 
     Source: the field's published training order, fixed by stored numbers (``tests/golden/dataset_*.npz``).
     """
 
-    def __init__(self, num_items: int, seed: int, *, window: float = WINDOW, world: int = 1, rank: int = 0) -> None:
+    def __init__(self, num_items: int, seed: int, *, window: float = WINDOW) -> None:
         if num_items < 1:
             raise ValueError(f"num_items must be at least 1, got {num_items}.")
-        if not 0 <= rank < world:
-            raise ValueError(f"rank must lie in 0..{world - 1}, got {rank}.")
-        self._world = world
-        self._rank = rank
         self._window = round(num_items * window)
         self._rng = np.random.RandomState(seed)
         self._order = np.arange(num_items, dtype=np.int64)
@@ -47,32 +42,20 @@ class EndlessOrder:
         return len(self._order)
 
     def next(self, count: int) -> NDArray[np.int64]:
-        """Return the next ``count`` indices of this rank, int64 [count]."""
+        """Return the next ``count`` indices, int64 [count]."""
         if count < 0:
             raise ValueError(f"count must be at least 0, got {count}.")
         indices = np.empty(count, dtype=np.int64)
-        emitted = 0
-        while emitted < count:
-            wait = (self._rank - self._step) % self._world
-            steps = wait + 1 + (count - emitted - 1) * self._world
-            emitted += self._walk(steps, indices[emitted:])
-        return indices
-
-    def _walk(self, steps: int, out: NDArray[np.int64]) -> int:
-        """Take ``steps`` steps, write what this rank emits to ``out`` and return how many that were."""
         order, length = self._order, len(self._order)
-        draws = self._rng.randint(self._window, size=steps).tolist() if self._window >= 2 else None
-        emitted = 0
-        for k in range(steps):
+        draws = self._rng.randint(self._window, size=count).tolist() if self._window >= 2 else None
+        for k in range(count):
             i = (self._step + k) % length
-            if (self._step + k) % self._world == self._rank:
-                out[emitted] = order[i]
-                emitted += 1
+            indices[k] = order[i]
             if draws is not None:
                 j = (i - draws[k]) % length
                 order[i], order[j] = order[j], order[i]
-        self._step += steps
-        return emitted
+        self._step += count
+        return indices
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """Return everything the stream must remember, as arrays; ``tolist()`` of each makes it JSON."""

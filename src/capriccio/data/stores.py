@@ -28,7 +28,7 @@ from capriccio.data.progress import Progress
 from capriccio.durable import replacing
 from capriccio.errors import DatasetError, StorageError
 
-CacheMode = Literal["auto", "none", "raw", "device"]
+CacheMode = Literal["auto", "none", "raw"]
 
 _T = TypeVar("_T")
 
@@ -112,8 +112,8 @@ def open_store(
         files: the pictures.
         native: their shape as stored, (C, H, W).
         shape: their shape as trained on, of the same aspect.
-        cache: "raw" maps decoded pixels from the cache; "none" decodes each time; "auto" and "device" map where the
-            disk has room.
+        cache: "raw" maps decoded pixels from the cache; "none" decodes each time; "auto" maps where the disk
+            has room.
         folder: the cache folder.
         key: identifies files and size in it.
         progress: called with (done, total) during the first reading.
