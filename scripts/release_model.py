@@ -18,13 +18,13 @@ import json
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 from PIL import Image
 
 import capriccio
+from capriccio.doctor.record import Span, Tick, read_run
 from capriccio.errors import UsageError
 from capriccio.loading.model import Model, find_snapshot
 from capriccio.metrics.results import Evaluation, read_evaluation
@@ -57,7 +57,7 @@ def release(run: Path, snapshot_file: Path, name: str, hours_before: float) -> P
         "preset": config["preset"],
         "batch": config["batch"],
         "r1_gamma": config["loss"]["r1_gamma"],
-        "training_hours": round(hours_before + ticks[-1]["Timing/total_hours"]["mean"], 2),
+        "training_hours": round(hours_before + (ticks[-1].mean("Timing/total_hours") or 0.0), 2),
         "limits": "Early: pictures show composition and light better than detail. "
         "It knows the landscapes of its data set and nothing else.",
     }
@@ -70,10 +70,9 @@ def release(run: Path, snapshot_file: Path, name: str, hours_before: float) -> P
     return path
 
 
-def read_ticks(run: Path, nimg: int) -> list[dict[str, Any]]:
+def read_ticks(run: Path, nimg: int) -> list[Tick]:
     """Return the statistics of a run up to ``nimg`` images."""
-    ticks = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-    return [tick for tick in ticks if tick["nimg"] <= nimg]
+    return [tick for tick in read_run(run).ticks if tick.nimg <= nimg]
 
 
 def sessions(run: Path) -> tuple[str, str]:
@@ -96,7 +95,7 @@ def half_precision_difference(full: Model, half: Model) -> tuple[float, int]:
     return float(np.abs(a - b).mean()), int(np.abs(a - b).max())
 
 
-def draw(model: Model, run: Path, ticks: list[dict[str, Any]], name: str) -> None:
+def draw(model: Model, run: Path, ticks: list[Tick], name: str) -> None:
     """Write the pictures of the page."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     for psi in (0.7, 1.0):
@@ -132,10 +131,7 @@ def draw(model: Model, run: Path, ticks: list[dict[str, Any]], name: str) -> Non
         ("signs", "mean sign", {"reals (r_t)": "Loss/signs/real", "fakes": "Loss/signs/fake"}),
         ("path-length", "path length", {"running mean": "Progress/pl_mean"}),
     ):
-        curves = [
-            Curve(name=word, points=[(t["nimg"] / 1000, t[key]["mean"]) for t in ticks[1:] if key in t])
-            for word, key in names.items()
-        ]
+        curves = [Curve(name=word, points=Span(ticks[1:]).curve(key)) for word, key in names.items()]
         plot = Plot(curves=curves, x_label="thousand images", y_label=about)
         (IMAGES / f"{name}-{file}.svg").write_text(plot_file(plot))
 
@@ -189,7 +185,7 @@ def renew_section(path: Path, name: str, section: str) -> None:
 def page(
     model: Model,
     run: Path,
-    ticks: list[dict[str, Any]],
+    ticks: list[Tick],
     name: str,
     size_mib: float,
     half: tuple[float, int],
@@ -198,7 +194,7 @@ def page(
 ) -> str:
     """Return the Markdown page about the model."""
     facts, data, last = model.facts, model.facts.data, ticks[-1]
-    speed = statistics.median(t["Timing/images_per_sec"]["mean"] for t in ticks)
+    speed = statistics.median(Span(ticks).values("Timing/images_per_sec"))
     hours, epochs = facts.card["training_hours"], facts.nimg / data["count"]
     config = yaml.safe_load((run / "config.yaml").read_text())
     machine, command = sessions(run)
@@ -214,6 +210,7 @@ def page(
         pipe = config["augment"]["pipe"]
         augmentation = f"augmentation {config['augment']['mode']} ({pipe}), p {facts.augment_p:.3f} at the end"
     shown = ("Loss/G/loss", "Loss/D/loss", "Loss/signs/real", "Progress/pl_mean")
+    ends = {statistic: value for statistic in shown if (value := last.mean(statistic)) is not None}
     millions = [sum(p.numel() for p in n.parameters()) / 1e6 for n in (model.generator, model.discriminator) if n]
     rows = {
         "pictures": str(model.shape),
@@ -225,7 +222,7 @@ def page(
         f"median {speed:.1f} images/s",
         "preset": f"{facts.card['preset']}: batch {facts.card['batch']}, "
         f"R1 γ {facts.card['r1_gamma']:g}, {augmentation}",
-        "at the end": ", ".join(f"{k.split('/', 1)[1]} {last[k]['mean']:.3f}" for k in shown if k in last),
+        "at the end": ", ".join(f"{key.split('/', 1)[1]} {value:.3f}" for key, value in ends.items()),
         "parameters": f"generator {millions[0]:.2f} M, discriminator {millions[1]:.2f} M",
         "file": f"{size_mib:.1f} MiB, {told_half}",
         "model hash": f"`{model.model_hash}`",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import tarfile
 import tempfile
 import time
@@ -26,6 +25,7 @@ from capriccio.config import DataConfig, ImageShape
 from capriccio.data import lanes
 from capriccio.data.landscapes.painter import paint
 from capriccio.data.stream import open_streamed
+from capriccio.doctor.record import Span, read_run
 from capriccio.presets import preset
 
 SHAPE = ImageShape(height=64, width=64)
@@ -104,9 +104,9 @@ def tell_training(about: str, path: str, run: Path, kimg: float) -> None:
     config = replace(config, data=DataConfig(path=path, cache="stream", holdout=0), total_kimg=kimg)
     config = replace(config, saving=replace(config.saving, kimg_per_tick=kimg / 4))
     train(config, run, echo=lambda line: None)
-    ticks = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
-    waited = sum(tick["Timing/data"]["mean"] * tick["Timing/data"]["num"] / 1000 for tick in ticks)
-    seconds = sum(tick["Timing/sec_per_tick"]["mean"] for tick in ticks)
+    ticks = read_run(run).ticks
+    waited = sum((tick.mean("Timing/data") or 0.0) * tick.count("Timing/data") / 1000 for tick in ticks)
+    seconds = Span(ticks).total("Timing/sec_per_tick")
     rate = 1000 * kimg / seconds
     print(f"{about:<12}{rate:8.1f} images/s trained, {waited / seconds:.1%} of {seconds:.0f} s waiting")
 

@@ -24,6 +24,7 @@ from PIL import Image
 import capriccio
 from capriccio.config import DataConfig, ImageShape, PipeName, RunConfig, SavingConfig
 from capriccio.data.dataset import peek_shape
+from capriccio.doctor.record import Span, read_run
 from capriccio.presets import auto_gamma, preset
 from capriccio.rendering.grids import image_grid, to_picture, to_uint8
 from capriccio.training.loop import train
@@ -111,19 +112,15 @@ def run_row(row: Row, start: RunConfig, folder: Path, device: str) -> dict[str, 
     snapshot = folder / "snapshots" / f"snapshot-{round(config.total_kimg):06d}.safetensors"
     if not snapshot.exists():
         train(config, folder, resume=True, device=device)
-    ticks = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
-
-    def last(name: str) -> float | None:
-        values = [tick[name]["mean"] for tick in ticks[-LAST_TICKS:] if name in tick]
-        known = [value for value in values if value is not None]
-        return statistics.mean(known) if known else None
+    ticks = read_run(folder).ticks
+    last = Span(ticks[-LAST_TICKS:]).mean
 
     return {
         "about": row.about,
         "seed": row.seed,
         "snapshot": str(snapshot.relative_to(folder.parent)),
-        "kimg": ticks[-1]["nimg"] / 1000,
-        "images_per_second": statistics.median(tick["Timing/images_per_sec"]["mean"] for tick in ticks[1:] or ticks),
+        "kimg": ticks[-1].nimg / 1000,
+        "images_per_second": statistics.median(Span(ticks[1:] or ticks).values("Timing/images_per_sec")),
         "generator_loss": last("Loss/G/loss"),
         "discriminator_loss": last("Loss/D/loss"),
         "r_t": last("Loss/signs/real"),

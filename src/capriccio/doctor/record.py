@@ -22,6 +22,12 @@ RECENT_SHARE = 0.1
 RECENT_TICKS = 5
 """… and at least so many; a shorter run cannot be judged by its statistics."""
 
+METRICS = "Metrics/"
+"""What the names of metrics begin with."""
+
+METRICS_NIMG = "Metrics/nimg"
+"""How many images had been shown when they were computed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tick:
@@ -68,6 +74,17 @@ class Span:
         """Return the mean of the finite values of ``name``; None without any."""
         finite = [value for value in self.values(name) if math.isfinite(value)]
         return sum(finite) / len(finite) if finite else None
+
+    def curve(self, name: str) -> list[tuple[float, float]]:
+        """Return (thousands of images shown, mean of ``name``) for the ticks where it was finite."""
+        points = []
+        for tick in self.ticks:
+            value = tick.mean(name)
+            if value is None or not math.isfinite(value):
+                continue
+            measured = tick.mean(METRICS_NIMG) if name.startswith(METRICS) else None  # a little before the tick's end
+            points.append(((tick.nimg if measured is None else measured) / 1000, value))
+        return points
 
     def total(self, name: str) -> float:
         """Return the sum of the finite values of ``name``."""

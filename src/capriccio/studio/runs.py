@@ -6,7 +6,6 @@ A name in an address is looked for among the names that are there; it never beco
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,7 +16,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
 from capriccio.doctor.examination import examine
-from capriccio.doctor.record import RunRecord, Tick, read_run
+from capriccio.doctor.record import METRICS, METRICS_NIMG, RunRecord, Span, Tick, read_run
 from capriccio.errors import CapriccioError
 from capriccio.studio.answers import CurveFacts, FindingFacts, PlotFacts, RunCard, RunDetail, RunList, SampleFacts
 from capriccio.studio.problems import Problem, documented
@@ -48,9 +47,6 @@ CURVES = {
     "Speed, images a second": {"Timing/images_per_sec": "images a second"},
 }
 """Which statistics share a drawing, and what they are called; what a run does not have is left out."""
-
-_METRICS = "Metrics/"
-_WHEN = "Metrics/nimg"
 
 router = APIRouter(prefix="/api/v1/runs", tags=["runs"])
 
@@ -171,10 +167,10 @@ def _plots(ticks: Sequence[Tick]) -> list[PlotFacts]:
 
 def _metric_plots(ticks: Sequence[Tick]) -> list[PlotFacts]:
     """Return a drawing for each metric; the numbers of one (precision, recall) share it."""
-    names = {name for tick in ticks for name in tick.values if name.startswith(_METRICS) and name != _WHEN}
+    names = {name for tick in ticks for name in tick.values if name.startswith(METRICS) and name != METRICS_NIMG}
     plots: dict[str, PlotFacts] = {}
     for name in sorted(names):
-        number = name.removeprefix(_METRICS)
+        number = name.removeprefix(METRICS)
         metric, _, part = number.rpartition("_") if number.endswith(_PARTS) else (number, "", number)
         if points := _points(ticks, name):
             plots.setdefault(metric, PlotFacts(title=metric, curves=[])).curves.append(
@@ -187,12 +183,6 @@ _PARTS = ("_precision", "_recall", "_density", "_coverage")
 
 
 def _points(ticks: Sequence[Tick], name: str) -> list[tuple[float, float]]:
-    points = []
-    for tick in ticks:
-        value = tick.mean(name)
-        if value is None or not math.isfinite(value):
-            continue
-        when = tick.mean(_WHEN) if name.startswith(_METRICS) else None  # measured a little after the tick before it
-        points.append(((tick.nimg if when is None else when) / 1000, value))
+    points = Span(ticks).curve(name)
     stride = max(1, -(-len(points) // MAX_POINTS))
     return points[::stride]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL import Image
 from capriccio.cli.tour.figures import archive_sheet, minutes, say, sheet, shown
 from capriccio.config import DataConfig, ImageShape, RunConfig, SavingConfig
 from capriccio.data.landscapes.archive import synthesize
+from capriccio.doctor.record import Span, read_run
 from capriccio.loading.bundled import bundled_path
 from capriccio.loading.model import Model, load
 from capriccio.presets import auto_gamma, preset
@@ -171,11 +171,8 @@ def _sample_sheets(folder: Path) -> list[tuple[str, Image.Image]]:
 
 
 def _plot(folder: Path) -> Plot:
-    ticks = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
-    curves = [
-        Curve(name=word, points=[(tick["nimg"] / 1000, tick[name]["mean"]) for tick in ticks if name in tick])
-        for name, word in CURVE_NAMES.items()
-    ]
+    ticks = Span(read_run(folder).ticks)
+    curves = [Curve(name=word, points=ticks.curve(name)) for name, word in CURVE_NAMES.items()]
     return Plot(curves=curves, x_label="thousand images", y_label="loss", caption="Losses of the two networks.")
 
 
