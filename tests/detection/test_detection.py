@@ -221,8 +221,9 @@ def test_calibrate_then_detect_from_the_command_line(files, capsys):
 
     capsys.readouterr()
     assert main(["detect", str(files / "ask" / "broken.jpg"), "-m", str(calibrated), "-m", str(calibrated)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" ")[0] for line in lines] == ["Asked", f"{files / 'ask' / 'broken.jpg'}:"] * 2
+    told = capsys.readouterr()
+    assert [line.split(" ")[0] for line in told.out.splitlines()] == ["Asked", f"{files / 'ask' / 'broken.jpg'}:"] * 2
+    assert "At a level of 0.01 nothing can be called made: the 24 photographs" in told.err
 
 
 def test_a_model_without_calibration_says_which_command_makes_one(files, capsys, monkeypatch):

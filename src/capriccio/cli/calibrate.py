@@ -77,10 +77,9 @@ def run(argv: Sequence[str]) -> int:
     else:
         print(f"Calibrated with {len(calibration.made)} made and {len(calibration.real)} photographs, edits included: "
               f"'{written}'. Out of fold, AUC {separation:.3f}.")  # fmt: skip
-        least = 1 / (len(calibration.real) + 1)
-        if least > LEVEL:
+        if calibration.least_level > LEVEL:
             print(f"With so few photographs nothing can be called made at a level of {LEVEL:g}: give more with --data, "
-                  f"or detect with --level {math.ceil(100 * least) / 100:g}.")  # fmt: skip
+                  f"or detect with --level {math.ceil(100 * calibration.least_level) / 100:g}.")  # fmt: skip
     return 0
 
 

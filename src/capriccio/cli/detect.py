@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,9 @@ def run(argv: Sequence[str]) -> int:
     for number, source in enumerate(asked.model or [None]):
         model = load(source, device=asked.device)
         detector = Detector(model, stored_calibration(model, cache_folder()), level=asked.level)
+        if asked.level < (least := detector.calibration.least_level) < 1:
+            print(f"At a level of {asked.level:g} nothing can be called made: the {len(detector.calibration.real)} "
+                  f"photographs of the calibration tell levels from {least:.2g} on.", file=sys.stderr)  # fmt: skip
         with shown_progress("judging") as progress:
             judged = judge_targets(detector, list(open_targets(paths, model.shape)), asked.batch, progress)
         judged = [_with_provenance(j, model.model_hash) for j in judged]

@@ -15,6 +15,7 @@ Mahalanobis 1936 (distance).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,6 +117,11 @@ class Calibration:
     """Scores of photographs it never saw, sorted; empty = calibrated from made pictures alone."""
     settings: dict[str, Any]
     """How pictures were projected: verdicts hold only for the same."""
+
+    @property
+    def least_level(self) -> float:
+        """Smallest level at which a picture can be called made: there are only so many photographs. inf without any."""
+        return 1 / (len(self.real) + 1) if len(self.real) else math.inf
 
     def read(self, evidence: Numbers) -> Reading:
         """Return scores and p-values of pictures whose evidence is [N, F]."""
