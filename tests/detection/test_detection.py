@@ -216,6 +216,8 @@ def test_calibrate_then_detect_from_the_command_line(files, capsys):
     assert min(made) > max(real)
     again = {v.file.rsplit("/", 1)[1]: v for v in capriccio.detect(load(calibrated), [files / "ask"], level=0.1)}
     assert {name: v.verdict for name, v in again.items()} == {name: v["verdict"] for name, v in verdicts.items()}
+    assert all((v.projection is None) == (v.verdict == "error") for v in again.values())
+    assert again["made1.png"].projection.images.shape == (1, 3, 16, 16)
     assert "not made by this network" in report.read_text()
     assert main([*asked, "--fail-on", "error"]) == 1
 

@@ -10,9 +10,9 @@ from PIL import Image
 from capriccio.cli.main import main
 from capriccio.errors import ShapeError, UsageError
 from capriccio.inversion.fast import FastSettings
-from capriccio.inversion.project import ProjectionSettings, Projector, project
+from capriccio.inversion.project import Projection, ProjectionSettings, Projector, project
 from capriccio.inversion.w_statistics import w_statistics
-from capriccio.latent.files import load_latents
+from capriccio.latent.files import Latents, load_latents, save_latents
 from capriccio.loading.model import Model
 from capriccio.provenance import read_provenance
 from capriccio.rendering.generate import GenerateRequest, generate
@@ -71,6 +71,29 @@ def test_a_projection_with_noise_maps_is_painted_again_as_it_was_found(model, pi
         assert np.abs(to_uint8(image[None])[0].astype(int) - again.astype(int)).max() <= 1
     with pytest.raises(ShapeError, match="noise maps"):
         model.images(found.ws, noise_maps={"b8.conv0": torch.zeros(3, 8, 8)})
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "npz"])
+def test_a_projection_comes_back_whole_from_its_file(model, pictures, tmp_path, ending):
+    found = project(model, pictures, ProjectionSettings(num_steps=3, optimize_noise=True, seed=5))
+    read = Projection.load(found.save(tmp_path / f"found.{ending}", ("a", "b", "c")))
+    assert (read.distance, read.settings, read.seconds) == (found.distance, found.settings, found.seconds)
+    assert (read.model_hash, read.licence) == (found.model_hash, found.licence)
+    assert read.noise.keys() == found.noise.keys()
+    for one, other in (*((read.noise[name], found.noise[name]) for name in found.noise),
+                       *((getattr(read, name), getattr(found, name)) for name in ("ws", "images", "distances")),
+                       *zip(read.history, found.history, strict=True)):  # fmt: skip
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+    second = read.one(1)
+    torch.testing.assert_close(second.images, found.images[1:2])
+    assert [len(second.ws), len(second.distances), len(second.history[0])] == [1, 1, 1]
+    assert all(len(maps) == 1 for maps in second.noise.values())
+
+
+def test_latents_alone_are_no_projection(model, tmp_path):
+    path = save_latents(tmp_path / "w.safetensors", Latents(ws=model.ws(seeds=[1])))
+    with pytest.raises(UsageError, match=r"w\.safetensors: no whole projection, latents at most"):
+        Projection.load(path)
 
 
 def dequantized(picture: Image.Image) -> torch.Tensor:

@@ -97,6 +97,13 @@ def test_a_conditional_model_wants_a_class():
     assert model.images(model.ws(seeds=[0], c=model.label(1))).shape == (1, 3, 16, 16)
 
 
+def test_labels_follow_the_images_to_the_device():
+    model = Model(snapshot(c_dim=3))
+    model.discriminator.to("meta")
+    model.device = torch.device("meta")
+    assert model.logits(torch.zeros(2, 3, 16, 16), torch.eye(3)[:2]).device.type == "meta"
+
+
 def test_a_slim_snapshot_has_no_logits():
     with pytest.raises(SnapshotError, match="no discriminator"):
         Model(snapshot(slim=True)).logits(torch.zeros(1, 3, 16, 16))

@@ -46,7 +46,8 @@ def run(argv: Sequence[str]) -> int:
             print(f"At a level of {asked.level:g} nothing can be called made: the {len(detector.calibration.real)} "
                   f"photographs of the calibration tell levels from {least:.2g} on.", file=sys.stderr)  # fmt: skip
         with shown_progress("judging") as progress:
-            judged = judge_targets(detector, list(open_targets(paths, model.shape)), asked.batch, progress)
+            targets, shown = list(open_targets(paths, model.shape)), asked.report is not None
+            judged = judge_targets(detector, targets, asked.batch, progress, shown=shown)
         judged = [_with_provenance(j, model.model_hash) for j in judged]
         if asked.fdr is not None:
             accused = accused_at_fdr([j.verdict.p_not_made for j in judged], asked.fdr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -23,9 +23,12 @@ class Judged:
     verdict: Verdict
     """The verdict."""
     picture: Tensor | None = None
-    """The picture, −1…1, [C, H, W]; None = it could not be read."""
-    reconstruction: Tensor | None = None
-    """Its reconstruction, [C, H, W]."""
+    """The picture, −1…1, [C, H, W]; None = it could not be read, or is not to be shown."""
+
+    @property
+    def reconstruction(self) -> Tensor | None:
+        """What the network can paint of it, [C, H, W]."""
+        return None if self.verdict.projection is None else self.verdict.projection.images[0]
 
 
 def detect(
@@ -59,7 +62,12 @@ def detect(
 
 
 def judge_targets(
-    detector: Detector, targets: Sequence[Target], batch: int, progress: Callable[[int, int], None] | None = None
+    detector: Detector,
+    targets: Sequence[Target],
+    batch: int,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    shown: bool = True,
 ) -> list[Judged]:
     """Judge picture files in their order; one that could not be read gets the verdict "error".
 
@@ -68,6 +76,7 @@ def judge_targets(
         targets: the files as they were opened.
         batch: pictures at once.
         progress: called with (done, total) readable pictures.
+        shown: whether pictures and projections are kept; verdicts alone take little memory, however many there are.
     """
     model_hash = detector.model.model_hash
     judged = {
@@ -79,9 +88,11 @@ def judge_targets(
     for start in range(0, len(readable), batch):
         part = readable[start : start + batch]
         images = to_images([t.pixels for t in part if t.pixels is not None])
-        verdicts, projection = detector.detect(images, [str(t.path) for t in part])
-        for i, target in enumerate(part):
-            judged[target.path] = Judged(verdict=verdicts[i], picture=images[i], reconstruction=projection.images[i])
+        verdicts = detector.detect(images, [str(t.path) for t in part])
+        for target, verdict, image in zip(part, verdicts, images, strict=True):
+            judged[target.path] = (
+                Judged(verdict=verdict, picture=image) if shown else Judged(verdict=replace(verdict, projection=None))
+            )
         if progress is not None:
             progress(start + len(part), len(readable))
     return [judged[t.path] for t in targets]
@@ -91,5 +102,5 @@ def judge_in_batches(detector: Detector, images: Tensor, names: Sequence[str], b
     """Return the verdicts of pictures [N, C, H, W] in −1…1, so many at once; ``names``: what verdicts call them."""
     verdicts: list[Verdict] = []
     for start in range(0, len(images), batch):
-        verdicts += detector.detect(images[start : start + batch], names[start : start + batch])[0]
+        verdicts += detector.detect(images[start : start + batch], names[start : start + batch])
     return verdicts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -76,9 +76,11 @@ class Verdict:
     """Why there is no verdict."""
     provenance: str = ""
     """What the file says about itself; it can be forged and is never trusted alone."""
+    projection: Projection | None = field(default=None, repr=False, compare=False)
+    """What the network can paint that is nearest to the picture, and its latents; None = there is no verdict."""
 
     def to_dict(self) -> dict[str, object]:
-        """Return it as JSON values; numbers that are not known are null."""
+        """Return it as JSON values, without the projection; numbers that are not known are null."""
         values: dict[str, object] = {"file": self.file, "verdict": self.verdict}
         for name in ("distance", "score", "p_made", "p_not_made"):
             value = getattr(self, name)
@@ -130,10 +132,10 @@ class Detector:
 
     def detect(
         self, pictures: Tensor, files: Sequence[str], on_step: Callable[[Step], None] | None = None
-    ) -> tuple[list[Verdict], Projection]:
+    ) -> list[Verdict]:
         """Judge a batch of pictures [N, C, H, W] in −1…1; ``on_step`` may raise to cancel."""
         projection = self.projector.project(pictures, on_step=on_step)
-        return self.judge(pictures, projection, files), projection
+        return self.judge(pictures, projection, files)
 
     def judge(self, pictures: Tensor, projection: Projection, files: Sequence[str]) -> list[Verdict]:
         """Return the verdicts of pictures that are projected already."""
@@ -149,6 +151,7 @@ class Detector:
                 p_not_made=float(read.p_not_made[i]),
                 model=self.model.model_hash,
                 seconds=projection.seconds / len(files),
+                projection=projection.one(i),
             )
             for i in range(len(files))
         ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ from capriccio.inversion.fast import FastProjector, FastSettings
 from capriccio.inversion.official import OfficialProjector, OfficialSettings
 from capriccio.inversion.problem import Problem, Step
 from capriccio.inversion.w_statistics import WStatistics, w_statistics
-from capriccio.latent.files import Latents, save_latents
+from capriccio.latent.files import Extra, Latents, load_with_extra, save_latents
 from capriccio.loading.model import Model
 from capriccio.perception.discriminator import DiscriminatorDistance
 from capriccio.perception.protocols import NetworkCard, PerceptualDistance
@@ -96,10 +96,60 @@ class Projection:
     """Whole time for the batch."""
 
     def save(self, path: str | Path, names: tuple[str, ...] = ()) -> Path:
-        """Write the latents (``.safetensors`` or ``.npz``), for mix, edit, video and generate."""
+        """Write everything to a latents file (``.safetensors`` or ``.npz``), which mix, edit, video and generate take.
+
+        Args:
+            path: the file.
+            names: what the pictures are called; none or one for each.
+
+        Raises: UsageError for another ending; StorageError if the disk does not take it.
+        """
         record = Provenance(model_hash=self.model_hash, licence=self.licence, kind="projection", latents=names)
         latents = Latents(ws=self.ws, noise=self.noise, names=names, provenance=record)
-        return save_latents(path, latents)
+        arrays = {"images": self.images, "distances": self.distances, "history": self._history_table()}
+        facts = {"distance": asdict(self.distance), "settings": asdict(self.settings), "seconds": self.seconds}
+        return save_latents(path, latents, Extra(arrays=arrays, facts=facts))
+
+    def _history_table(self) -> Tensor:
+        return torch.stack(self.history) if self.history else torch.zeros(0, len(self.ws))
+
+    def one(self, index: int) -> Projection:
+        """Return what was found for one picture of the batch."""
+        chosen = slice(index, index + 1)
+        return replace(
+            self,
+            ws=self.ws[chosen],
+            noise={name: maps[chosen] for name, maps in self.noise.items()},
+            images=self.images[chosen],
+            distances=self.distances[chosen],
+            history=[step[chosen] for step in self.history],
+            seconds=self.seconds / len(self.ws),
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Projection:
+        """Read what :meth:`save` wrote.
+
+        Raises: UsageError, naming the file, if it is missing or damaged, or holds latents alone.
+        """
+        latents, extra = load_with_extra(path)
+        try:
+            if latents.provenance is None:
+                raise KeyError("provenance")
+            return cls(
+                ws=latents.ws,
+                noise=dict(latents.noise),
+                images=extra.arrays["images"],
+                distances=extra.arrays["distances"],
+                history=list(extra.arrays["history"]),
+                distance=NetworkCard(**extra.facts["distance"]),
+                model_hash=latents.provenance.model_hash,
+                licence=latents.provenance.licence,
+                settings=ProjectionSettings(**extra.facts["settings"]),
+                seconds=float(extra.facts["seconds"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path}: no whole projection, latents at most ({error}).") from error
 
 
 def default_distance(model: Model) -> PerceptualDistance:

@@ -4,6 +4,7 @@ A file is ``.safetensors`` or ``.npz`` with the arrays
 
 * ``ws`` — [N, num_ws, w_dim], float32;
 * ``noise.<name>`` — optional noise maps, one per picture, [N, H, W] (``name`` is a layer's, for example ``b8.conv0``);
+* ``extra.<name>`` — optional: what else belongs to them, such as a projection's pictures; other readers pass it over;
 
 and the record ``capriccio`` (JSON): provenance and names of the N latents. NVIDIA's ``projected_w.npz`` (array ``w``)
 is read too. Nothing in a file is executed, and no size it states is believed.
@@ -42,6 +43,7 @@ MAX_FILE_BYTES = 4 * 2**30
 
 _RECORD = "capriccio"
 _NOISE = "noise."
+_EXTRA = "extra."
 _Contents = tuple[dict[str, Tensor], str | None]
 """Arrays by name, and the record."""
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, SyntaxError, struct.error,
@@ -79,25 +81,38 @@ class Latents:
         return len(self.ws)
 
 
-def save_latents(path: str | Path, latents: Latents) -> Path:
-    """Write ``latents`` to ``path``, whole or not at all; its ending chooses the format.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """What else a latents file holds."""
+
+    arrays: Mapping[str, Tensor]
+    """Float32, by name."""
+    facts: Mapping[str, Any]
+    """JSON values."""
+
+
+def save_latents(path: str | Path, latents: Latents, extra: Extra | None = None) -> Path:
+    """Write ``latents``, and what else belongs to them, whole or not at all; the ending chooses the format.
 
     Raises: UsageError for an ending other than .safetensors or .npz; StorageError if the disk does not take it.
     """
     path = Path(path)
-    data = write_latents(latents, _suffix(path))
+    data = write_latents(latents, _suffix(path), extra)
     with replacing(path) as file:
         file.write(data)
     return path
 
 
-def write_latents(latents: Latents, suffix: str = ".safetensors") -> bytes:
+def write_latents(latents: Latents, suffix: str = ".safetensors", extra: Extra | None = None) -> bytes:
     """Return ``latents`` as the bytes of a file; the same latents are the same bytes as ``.safetensors``."""
     arrays = {"ws": latents.ws, **{_NOISE + name: values for name, values in latents.noise.items()}}
+    if extra is not None:
+        arrays |= {_EXTRA + name: values for name, values in extra.arrays.items()}
     arrays = {name: values.detach().to("cpu", torch.float32).contiguous() for name, values in arrays.items()}
     record = json.dumps({
         "names": list(latents.names),
         "provenance": json.loads(latents.provenance.to_json()) if latents.provenance else None,
+        **({} if extra is None else {"extra": dict(extra.facts)}),
     }, sort_keys=True)  # fmt: skip
     if suffix == ".safetensors":
         return safetensors_bytes(arrays, metadata={_RECORD: record})
@@ -132,6 +147,15 @@ def load_latents(path: str | Path, *, num_ws: int | None = None, w_dim: int | No
 
     Raises: UsageError, naming the file, if it is missing, damaged, of another kind or network, or holds NaN.
     """
+    return _load(path, num_ws, w_dim)[0]
+
+
+def load_with_extra(path: str | Path) -> tuple[Latents, Extra]:
+    """Read a latents file and what else it holds; see :func:`load_latents`."""
+    return _load(path, None, None)
+
+
+def _load(path: str | Path, num_ws: int | None, w_dim: int | None) -> tuple[Latents, Extra]:
     path = Path(path)
     _suffix(path)
     if not path.is_file():
@@ -159,7 +183,7 @@ def read_latents(
     def contents() -> _Contents:
         return _read_npz(io.BytesIO(data), max_bytes) if data[:2] == b"PK" else _read_safetensors(data, max_bytes)
 
-    return _checked(contents, name, num_ws, w_dim)
+    return _checked(contents, name, num_ws, w_dim)[0]
 
 
 def _contents(path: Path) -> _Contents:
@@ -171,10 +195,13 @@ def _contents(path: Path) -> _Contents:
         return _read_safetensors(path.read_bytes(), MAX_FILE_BYTES)
 
 
-def _checked(read: Callable[[], _Contents], name: str, num_ws: int | None, w_dim: int | None) -> Latents:
-    """Return latents that fit a network, or raise an error that begins with the file's name."""
+def _checked(
+    read: Callable[[], _Contents], name: str, num_ws: int | None, w_dim: int | None
+) -> tuple[Latents, Extra]:
+    """Return latents that fit a network and what else there is, or raise an error that begins with the file's name."""
     try:
-        latents = _latents(*read())
+        arrays, record = read()
+        latents, extra = _latents(arrays, record), _extra(arrays, record)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
     except PermissionError as error:
@@ -185,7 +212,7 @@ def _checked(read: Callable[[], _Contents], name: str, num_ws: int | None, w_dim
         if needed is not None and needed != came:
             raise ShapeError(f"{name}: made for a network with {what} {came}; this model has {what} {needed}. "
                              "Use the model it was made with.")  # fmt: skip
-    return latents
+    return latents, extra
 
 
 def is_latents_file(path: str | Path) -> bool:
@@ -216,14 +243,29 @@ def _latents(arrays: dict[str, Tensor], record: str | None) -> Latents:
     return Latents(ws=ws.float(), noise=noise, **facts)
 
 
+def _extra(arrays: dict[str, Tensor], record: str | None) -> Extra:
+    values = {name.removeprefix(_EXTRA): a.float() for name, a in arrays.items() if name.startswith(_EXTRA)}
+    facts = _record(record).get("extra")
+    return Extra(arrays=values, facts=facts if isinstance(facts, dict) else {})
+
+
+def _record(text: str | None) -> dict[str, Any]:
+    """Return a record; a damaged one is as good as none."""
+    try:
+        values = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 def _no_latents(names: Iterable[str]) -> UsageError:
     return UsageError(f"has no array 'ws' (or NVIDIA's 'w'); it has {', '.join(sorted(names)) or 'nothing'}.")
 
 
 def _facts(record: str | None) -> dict[str, Any]:
     """Names and provenance of a record; a damaged one loses them, never the latents."""
+    values = _record(record)
     try:
-        values = json.loads(record or "{}")
         names = tuple(str(name) for name in values.get("names", ()))
         provenance = values.get("provenance")
         return {"names": names, "provenance": Provenance.from_json(json.dumps(provenance)) if provenance else None}
@@ -254,7 +296,7 @@ def _read_npz(source: IO[bytes], max_bytes: int) -> _Contents:
     record = text.tobytes().decode("utf-8", "replace") if text is not None else None
     if not arrays.keys() & {"ws", "w"}:
         raise _no_latents(arrays)
-    wanted = {name: a for name, a in arrays.items() if name in ("ws", "w") or name.startswith(_NOISE)}
+    wanted = {name: a for name, a in arrays.items() if name in ("ws", "w") or name.startswith((_NOISE, _EXTRA))}
     for name, a in wanted.items():
         if a.dtype.kind != "f":
             raise ShapeError(f"{name} must hold floating-point numbers, got {a.dtype}.")

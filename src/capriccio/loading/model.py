@@ -308,7 +308,8 @@ class Model:
         if images.ndim != 4 or tuple(images.shape[1:]) != expected:
             raise ShapeError(f"images must be [N, {', '.join(map(str, expected))}], got {list(images.shape)}.")
         self._check_labels(c, len(images))
-        logits: Tensor = self.discriminator(images.to(self.device), c, num_sets=len(images))
+        labels = None if c is None else c.to(self.device)
+        logits: Tensor = self.discriminator(images.to(self.device), labels, num_sets=len(images))
         return logits
 
     def set_precision(self, dtype: torch.dtype | None) -> None:

@@ -63,7 +63,7 @@ def _judge(studio: Studio, target: Target, name: str, tell: Tell) -> Outcome:
         "base_rates": BASE_RATES,
         "histograms": _histograms(detector.calibration),
     }
-    judged = Judged(verdict=verdict, picture=target.images[0], reconstruction=projection.images[0])
+    judged = Judged(verdict=verdict, picture=target.images[0])
     page = render_report(verdict_report([judged], detector.calibration, f"Did {studio.name} make {name}?"))
     return Outcome(facts | watched.shown, page.encode(), "text/html", "detection.html")
 

@@ -84,11 +84,8 @@ def detect(model: Model, cache: Path) -> Section:
     made = dequantize(quantize(model.images(ws, noise_mode="random", noise_seeds=MADE_SEEDS))).cpu()
     images = torch.cat([made, to_images(list(paint(JUDGED, model.size, seed=_PAINTER_SEED)))])
     names = [f"seed {seed}" for seed in MADE_SEEDS] + [f"painting {number}" for number in JUDGED]
-    verdicts, projection = Detector(model, calibration).detect(images, names)
-    judged = [
-        Judged(verdict=verdict, picture=picture, reconstruction=reconstruction)
-        for verdict, picture, reconstruction in zip(verdicts, images, projection.images, strict=True)
-    ]
+    verdicts = Detector(model, calibration).detect(images, names)
+    judged = [Judged(verdict=verdict, picture=picture) for verdict, picture in zip(verdicts, images, strict=True)]
     return Section(
         heading="Did this network make this picture?",
         blocks=[
