@@ -75,6 +75,28 @@ def test_flags_win_over_files_wherever_they_stand_and_later_files_over_earlier(p
     assert given(parser, "--count", "7", *files) == given(parser, *files, "--count", "7") == merged
 
 
+def test_words_of_a_file_may_look_like_numbers(tmp_path):
+    parser = CommandParser("try", "Tried.", "[flags]")
+    for flag, kind in (("--seeds", str), ("--aspect", str), ("--layers", str | None), ("--count", int)):
+        parser.add_argument(flag, type=kind)
+    path = tmp_path / "values.yaml"
+    path.write_text("seeds: 07\naspect: 3:2\nlayers: 4.50\ncount: 7\n")
+    read = parser.read(["--config", str(path)]).as_dict()
+    assert read == {"seeds": "07", "aspect": "3:2", "layers": "4.50", "count": 7, "config": []}
+    path.write_text("layers: null\n")
+    assert parser.read(["--config", str(path)]).layers is None
+    path.write_text("seeds: true\n")
+    with pytest.raises(UsageError, match="seeds: Expected str"):
+        parser.read(["--config", str(path)])
+
+
+@pytest.mark.parametrize("make", [lambda path: path.mkdir(), lambda path: path.write_bytes(b"\xff\xfe\x00")])
+def test_a_file_that_is_no_text_is_told(make, tmp_path, parser):
+    make(tmp_path / "odd.yaml")
+    with pytest.raises(UsageError, match=r"--config .*odd.yaml: cannot be read as text"):
+        parser.read(["--config", str(tmp_path / "odd.yaml")])
+
+
 def test_what_was_not_given_has_its_default(tmp_path):
     parser = CommandParser("try", "Tried.", "SRC [flags]", needed=("SRC",))
     parser.add_argument("SRC", nargs="?", type=str, default=SUPPRESS)

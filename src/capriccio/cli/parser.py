@@ -10,10 +10,13 @@ import argparse
 import dataclasses
 import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from docstring_parser import parse_from_object
 from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
@@ -85,10 +88,27 @@ class CommandParser(ArgumentParser):
     def _read_file(self, path: str) -> Namespace:
         existing(path, "--config")
         try:
-            values: Namespace = self.parse_path(path, defaults=False)
+            text = Path(path).read_text(encoding="utf-8")
+            values: Namespace = self.parse_string(self._with_words(text), defaults=False)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--config {path}: cannot be read as text ({error}).") from error
         except (UsageError, TypeError) as error:
             raise UsageError(f"--config {path}: {str(error).removeprefix('--')}") from error
         return values
+
+    def _with_words(self, text: str) -> str:
+        """Return a file whose ``seeds: 7`` or ``aspect: 3:2`` are words, where a flag takes words, and not numbers."""
+        words = {action.dest for action in self._actions if str in _kinds(action)}
+        try:
+            values, written = yaml.safe_load(text), yaml.load(text, yaml.BaseLoader)
+        except yaml.YAMLError:
+            return text  # what is wrong with it is told by who parses it
+        if not isinstance(values, dict):
+            return text
+        for path, holder, key, value in _leaves(values):
+            if path in words and isinstance(value, int | float) and not isinstance(value, bool):
+                holder[key] = reduce(getitem, path.split("."), written)
+        return yaml.safe_dump(values, sort_keys=False)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise UsageError instead of printing the usage and leaving."""
@@ -115,6 +135,21 @@ class CommandParser(ArgumentParser):
             flags = {action.dest: action.option_strings[0] for action in self._actions if action.option_strings}
             return f"{flags.get(wrong[1], '--' + wrong[1])}: {wrong[2]}"
         return message
+
+
+def _kinds(action: argparse.Action) -> tuple[Any, ...]:
+    """Return the types that a flag takes."""
+    kind = getattr(action, "_typehint", None)  # jsonargparse keeps it there and has no public name for it
+    return typing.get_args(kind) or (kind,)
+
+
+def _leaves(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any], str, Any]]:
+    """Yield (dotted name, the mapping that holds it, its key there, value) of everything in nested mappings."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", values, key, value
 
 
 # ---- settings as flags -----------------------------------------------------------------------------------------------
