@@ -148,6 +148,12 @@ def test_the_newest_are_kept(state, tmp_path):
     assert checkpoints(tmp_path) == paths[1:]
 
 
+def test_the_one_of_the_best_snapshot_is_kept_too(state, tmp_path):
+    paths = [saved(tmp_path, state, n) for n in (1000, 2000, 3000, 4000)]
+    remove_old(tmp_path, 1, paths[-1], best_nimg=2000)
+    assert checkpoints(tmp_path) == [paths[1], paths[3]]
+
+
 def test_damaged_ones_of_a_future_that_was_given_up_do_not_push_out_sound_ones(state, tmp_path):
     now, future = saved(tmp_path, state, 1000), saved(tmp_path, state, 5000)
     (future / "networks.safetensors").write_bytes(b"damaged")

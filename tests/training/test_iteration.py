@@ -84,12 +84,16 @@ def test_skipped_steps_are_counted_in_a_row_for_each_phase_of_its_own():
     for _ in range(3):
         statistics.note_skipped("Gmain", bad)
         statistics.note_skipped("Dmain", good)
-    assert statistics.skipped_in_a_row() == 3
+    assert statistics.skipped_in_a_row() == (3, "Gmain")
     statistics.note_skipped("Gmain", good)
-    assert statistics.skipped_in_a_row() == 0
+    assert statistics.skipped_in_a_row()[0] == 0
     statistics.note_skipped("Dreg", bad)
     statistics.forget_skipped()
-    assert statistics.skipped_in_a_row() == 0
+    assert statistics.skipped_in_a_row() == (0, "")
+    taken = statistics.take(Processes())
+    assert taken["Numerics/skipped_steps"]["mean"] == 4
+    assert statistics.told_skipped(taken) == "3 of Gmain, 1 of Dreg"
+    assert statistics.told_skipped(statistics.take(Processes())) == ""
 
 
 def test_gradients_that_are_not_finite_are_replaced_and_the_step_is_made():

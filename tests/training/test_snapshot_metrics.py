@@ -90,6 +90,8 @@ def test_a_lower_distance_is_better(archive, tmp_path):
     there = {line["snapshot_pkl"]: line["results"]["fd_random64_full"] for line in lines}
     assert len(there) < len(lines)
     assert best["value"] == min(there.values())
+    kept = {path.name.removeprefix("checkpoint-") for path in (tmp_path / "checkpoints").iterdir()}
+    assert best["snapshot"].removeprefix("snapshot-").removesuffix(".safetensors") in kept
 
 
 def test_a_session_stopped_while_it_measured_is_made_up_for(archive, tmp_path, monkeypatch, say):

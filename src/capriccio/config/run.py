@@ -152,7 +152,7 @@ class SavingConfig:
     checkpoint_minutes: float = 15.0
     """Checkpoint at the latest after this many minutes; one also goes with every snapshot."""
     keep_checkpoints: int = 2
-    """Newest checkpoints that are kept."""
+    """Newest checkpoints that are kept; with metrics, that of the best snapshot as well."""
     keep_snapshots: int | None = 20
     """Newest snapshots that are kept; null = all."""
     disk_budget_gb: float | None = None

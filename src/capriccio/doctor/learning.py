@@ -106,10 +106,13 @@ def precision_trouble(record: RunRecord) -> Finding | None:
         )
     else:
         advice = "Go on with --resume --precision fp32; if it stays, halve the learning rates."
+    phases = {phase: recent.total(f"Numerics/skipped_steps/{phase}") for phase in ("Gmain", "Greg", "Dmain", "Dreg")}
+    told = " and ".join(phase for phase, count in phases.items() if count)
     return Finding(
         severity="serious" if always else "warning",
         what="The precision does not suffice.",
-        evidence=f"{skipped:,.0f} steps skipped because a loss was not finite, {replaced:,.0f} gradient values "
+        evidence=f"{skipped:,.0f} steps{f' of {told}' if told else ''} skipped because a loss was not finite, "
+        f"{replaced:,.0f} gradient values "
         f"replaced {recent}" + (f", in {precision}." if precision else "."),
         advice=advice,
     )

@@ -134,15 +134,16 @@ def checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
-def remove_old(folder: Path, keep: int, newest: Path) -> None:
+def remove_old(folder: Path, keep: int, newest: Path, *, best_nimg: int | None = None) -> None:
     """Remove all but the last ``keep`` checkpoints up to ``newest``, and what unfinished writing left behind.
 
+    That of ``best_nimg`` images, from which the best snapshot was taken, stays too, if it is still there.
     Checkpoints beyond ``newest``, which was just saved, are damaged ones or of a future that was given up; they must
     not push out sound ones.
     """
     found = checkpoints(folder)
     last = found.index(newest) + 1
-    kept = found[max(last - keep, 0) : last]
+    kept = [path for place, path in enumerate(found[:last]) if place >= last - keep or _nimg(path)[0] == best_nimg]
     for path in found:
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)

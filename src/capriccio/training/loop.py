@@ -336,8 +336,10 @@ class _Run:
                 self._end_tick()
             if self.processes.world_size == 1 or done or self.state.iteration % CHECK_INTERVAL == 0:
                 self._housekeeping(done)
-            if self.state.iteration % CHECK_INTERVAL == 0 and self.statistics.skipped_in_a_row() >= BAD_STEPS_IN_A_ROW:
-                self._take_back()
+            if self.state.iteration % CHECK_INTERVAL == 0:
+                skipped, phase = self.statistics.skipped_in_a_row()
+                if skipped >= BAD_STEPS_IN_A_ROW:
+                    self._take_back(phase)
         last = self.folder.snapshot(self.state.nimg)
         if self.processes.is_main and not last.exists():
             # Nothing is left to be done but this, and it was not possible before: now it counts.
@@ -399,8 +401,8 @@ class _Run:
         values = tick.values(self.statistics.take(self.processes), state, memory_use(self.device))
         self.log.statistics(values | {"nimg": state.nimg, "timestamp": time.time()}, nimg=state.nimg)
         self.log.say(tick.line(values, state))
-        if skipped := values["Numerics/skipped_steps"]["mean"]:
-            self.log.say(f"{skipped:g} steps were skipped in this tick: a loss was not finite.")
+        if skipped := self.statistics.told_skipped(values):
+            self.log.say(f"Steps were skipped in this tick, as a loss was not finite: {skipped}.")
         self._warn_of_saturation()
         self._ask_doctor(values | {"nimg": state.nimg})
         clock.tick += 1
@@ -531,7 +533,8 @@ class _Run:
         if self.processes.is_main:
             try:
                 newest = save_checkpoint(folder, self.state, position, progress, signs)
-                remove_old(folder, self.config.saving.keep_checkpoints, newest)
+                best = None if self.metrics is None else self.metrics.best()
+                remove_old(folder, self.config.saving.keep_checkpoints, newest, best_nimg=best.nimg if best else None)
             except StorageError as error:
                 self.log.say(f"Warning: {error}")
                 saved = False
@@ -541,13 +544,13 @@ class _Run:
 
     # ---- divergence
 
-    def _take_back(self) -> None:
+    def _take_back(self, phase: str) -> None:
         """Go back to the last checkpoint once, with other random numbers and in float32; the second time, give up."""
         if self.state.salt:
             raise DivergedError(
-                f"losses are not finite at {self.state.nimg / 1000:.1f} kimg, again after going back to a checkpoint "
-                "in float32. The last checkpoint and snapshots are kept. Start anew with a larger --gamma or smaller "
-                "learning rates."
+                f"losses of {phase} are not finite at {self.state.nimg / 1000:.1f} kimg, again after going back to a "
+                "checkpoint in float32. The last checkpoint and snapshots are kept. Start anew with a larger --gamma or "
+                "smaller learning rates."
             )
         self.state = new_state(self.config, self.device)
         if isinstance(self.trainer.runner, Recorder):
@@ -562,8 +565,9 @@ class _Run:
         self.log.trim(self.state.nimg)
         self._call_doctor()
         self.log.say(
-            f"Losses were not finite {BAD_STEPS_IN_A_ROW} times in a row: back to {self.state.nimg / 1000:.1f} kimg "
-            f"with other random numbers, in float32 for {FP32_AFTER_DIVERGENCE_NIMG / 1000:g} kimg."
+            f"Losses of {phase} were not finite {BAD_STEPS_IN_A_ROW} times in a row: back to "
+            f"{self.state.nimg / 1000:.1f} kimg with other random numbers, in float32 for "
+            f"{FP32_AFTER_DIVERGENCE_NIMG / 1000:g} kimg."
         )
 
     def _say_all(self, lines: list[str]) -> None:

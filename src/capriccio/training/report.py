@@ -37,7 +37,7 @@ class Statistics:
         self._seconds: dict[str, list[float]] = {}
         self._bad_loss = torch.zeros((), device=device)
         self._sanitized = torch.zeros((), device=device)
-        self._skipped = torch.zeros((), device=device)
+        self._skipped: dict[str, Tensor] = {}
         self._skipped_in_a_row: dict[str, Tensor] = {}
         self._phase_start = 0.0
         self._before_phase: dict[str, Tensor] = {}
@@ -89,12 +89,21 @@ class Statistics:
 
     def note_skipped(self, phase: str, skip: Tensor) -> None:
         """Count a phase whose step was (1) or was not (0) skipped."""
-        self._skipped = self._skipped + skip
+        self._skipped[phase] = self._skipped.get(phase, 0) + skip
         self._skipped_in_a_row[phase] = (self._skipped_in_a_row.get(phase, 0) + skip) * skip
 
-    def skipped_in_a_row(self) -> int:
-        """How many steps of one phase in a row were skipped until now, the most of any phase; waits for the device."""
-        return max((int(count) for count in self._skipped_in_a_row.values()), default=0)
+    def skipped_in_a_row(self) -> tuple[int, str]:
+        """How many steps of one phase in a row were skipped until now, the most of any phase, and of which; waits for
+        the device.
+        """
+        return max(((int(count), phase) for phase, count in self._skipped_in_a_row.items()), default=(0, ""))
+
+    @staticmethod
+    def told_skipped(values: Mapping[str, Mapping[str, float]]) -> str:
+        """Return which phases skipped steps, for people, from what :meth:`take` returned; empty = none did."""
+        prefix = "Numerics/skipped_steps/"
+        return ", ".join(f"{entry['mean']:g} of {name.removeprefix(prefix)}" for name, entry in values.items()
+                         if name.startswith(prefix))  # fmt: skip
 
     def forget_skipped(self) -> None:
         """Start counting skipped steps anew, after the run was taken back."""
@@ -123,12 +132,15 @@ class Statistics:
             mean = 1000 * sum(seconds) / len(seconds)
             result[f"Timing/{name}"] = {"num": len(seconds), "mean": mean, "std": 0.0}
         # Counted after gradients were shared: these are the same on every process.
-        for name, value in (("sanitized_gradients", self._sanitized), ("skipped_steps", self._skipped)):
-            result[f"Numerics/{name}"] = {"num": 1, "mean": float(value), "std": 0.0}
+        skipped = {phase: float(count) for phase, count in self._skipped.items()}
+        numerics = {"sanitized_gradients": float(self._sanitized), "skipped_steps": sum(skipped.values())}
+        numerics |= {f"skipped_steps/{phase}": count for phase, count in skipped.items() if count}
+        for name, value in numerics.items():
+            result[f"Numerics/{name}"] = {"num": 1, "mean": value, "std": 0.0}
         self._moments.clear()
         self._seconds.clear()
         self._sanitized = torch.zeros_like(self._sanitized)
-        self._skipped = torch.zeros_like(self._skipped)
+        self._skipped.clear()
         return result
 
 
