@@ -549,8 +549,8 @@ class _Run:
         if self.state.salt:
             raise DivergedError(
                 f"losses of {phase} are not finite at {self.state.nimg / 1000:.1f} kimg, again after going back to a "
-                "checkpoint in float32. The last checkpoint and snapshots are kept. Start anew with a larger --gamma or "
-                "smaller learning rates."
+                "checkpoint in float32. The last checkpoint and snapshots are kept. Start anew with a larger --gamma "
+                "or smaller learning rates."
             )
         self.state = new_state(self.config, self.device)
         if isinstance(self.trainer.runner, Recorder):
