@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from capriccio.errors import ConfigError, WorkerError
+
+T = TypeVar("T")
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another that is alive but busy; one that died is noticed at once."""
@@ -160,6 +162,15 @@ class Processes:
             dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def gather(self, value: T) -> list[T]:
+        """Return every process's ``value``, in the order of their ranks, on every process."""
+        if self.world_size == 1:
+            return [value]
+        box: list[Any] = [None] * self.world_size
+        with _worker_errors():
+            dist.all_gather_object(box, value)
+        return box
+
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.world_size > 1:
@@ -181,6 +192,11 @@ def _worker_errors() -> Iterator[None]:
             f"another process of this run died or stopped answering ({first_line}). "
             "Everything saved is kept: start all processes again with --resume."
         ) from error
+
+
+def launched_processes() -> Processes:
+    """Return this process among those that ``torchrun`` started, for work that is shared without any exchange."""
+    return Processes(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 @contextmanager

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,6 +245,39 @@ def test_a_calibration_from_the_cache_is_found(files, capsys, monkeypatch):
     assert main(["detect", str(files / "ask" / "made0.png"), "-m", str(files / "m.safetensors"), "--json"]) == 0
     out = capsys.readouterr().out
     assert json.loads(out[out.index("[{") :])[0]["p_not_made"] is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_processes_judge_and_paint_what_one_does(files, capsys, monkeypatch):
+    monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))
+    model = ["-m", str(files / "m.safetensors")]
+    assert main(["calibrate", *model, "--count", "20", "--no-edits", "--encoder-images", "64"]) == 0
+    asked = ["detect", str(files / "ask"), *model, "--json", "--report", str(files / "alone.html")]
+    capsys.readouterr()
+    assert main(asked) == 0
+    alone = json.loads(capsys.readouterr().out)
+    together = json.loads(in_two_processes([*asked[:-1], str(files / "together.html")], files))
+    for one, other in zip(alone, together, strict=True):
+        assert (one["file"], one["verdict"], one.get("error")) == (other["file"], other["verdict"], other.get("error"))
+        assert (one["score"] or 0) == pytest.approx(other["score"] or 0, rel=1e-3, abs=1e-4)
+    assert (files / "together.html").read_text().count("<img") == (files / "alone.html").read_text().count("<img")
+
+    painting = ["generate", *model, "--seeds", "0-6", "--batch", "2", "--no-grid", "--json", "--out"]
+    written = json.loads(in_two_processes([*painting, str(files / "painted")], files))["files"]
+    assert main([*painting, str(files / "painted-alone")]) == 0
+    assert [Path(name).read_bytes() for name in written] == [
+        Path(name).read_bytes() for name in json.loads(capsys.readouterr().out)["files"]
+    ]
+
+
+def in_two_processes(words, folder):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
+               "capriccio", *words]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_photographs_that_may_have_been_trained_on_are_refused(files, capsys):

@@ -8,6 +8,7 @@ from capriccio.provenance import read_provenance
 from capriccio.rendering import generate as generate_module
 from capriccio.rendering.generate import GenerateRequest, PictureFiles, generate, save_generated
 from capriccio.rendering.sources import Look
+from capriccio.runtime import Processes
 
 
 def pixels(path):
@@ -66,6 +67,19 @@ def test_a_full_grid_goes_on_to_the_next_page(model, tmp_path, monkeypatch):
     )
     assert [f.name for f in files] == ["grid.png", "grid-2.png", "grid-3.png"]
     assert [read_provenance(f).seeds for f in files] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
+
+
+@pytest.mark.parametrize("grid", [True, False])
+def test_processes_share_the_work_and_leave_what_one_leaves(model, tmp_path, monkeypatch, grid):
+    monkeypatch.setattr(generate_module, "MAX_GRID_CELLS", 4)
+    request = GenerateRequest(source=range(10), batch=3)
+    alone = save_generated(model, request, PictureFiles(folder=tmp_path / "alone", grid=grid))
+    shared, painted = PictureFiles(folder=tmp_path / "shared", grid=grid), []
+    for rank in range(2):
+        files = save_generated(model, request, shared, lambda done, total: painted.append(total), Processes(rank, 2))
+        assert [f.name for f in files] == [f.name for f in alone]
+    assert {f.name: f.read_bytes() for f in files} == {f.name: f.read_bytes() for f in alone}
+    assert painted == ([6] * 6 + [4] * 4)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])

@@ -9,13 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from jsonargparse import Namespace
+
 from capriccio.cli.parser import DEVICE_HELP, CommandParser
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
+    import torch
+
     from capriccio.detection.detect import Judged
-    from capriccio.detection.detector import Verdict
+    from capriccio.detection.detector import Detector, Verdict
+    from capriccio.runtime import Processes
 
 
 def run(argv: Sequence[str]) -> int:
@@ -27,39 +32,36 @@ def run(argv: Sequence[str]) -> int:
         raise UsageError(f"--batch must be at least 1, got {asked.batch}.")
     if asked.fdr is not None and not 0 < asked.fdr < 1:
         raise UsageError(f"--fdr lies between 0 and 1, got {asked.fdr}.")
-    from capriccio.data.cache import cache_folder
-    from capriccio.detection.calibrate import stored_calibration
-    from capriccio.detection.detect import judge_targets
-    from capriccio.detection.detector import BASE_RATES, Detector, accused_at_fdr
-    from capriccio.inversion.targets import find_pictures, open_targets
-    from capriccio.loading.model import load
+    from capriccio.detection.detector import BASE_RATES, accused_at_fdr
+    from capriccio.inversion.targets import find_pictures
     from capriccio.rendering.report import save_report
     from capriccio.rendering.verdicts import IN_WORDS, verdict_report
+    from capriccio.runtime import choose_device, joined_processes
 
     paths = find_pictures(asked.pictures)
     by_model: list[tuple[str, list[Verdict]]] = []
     reports: list[str] = []
-    for number, source in enumerate(asked.model or [None]):
-        model = load(source, device=asked.device)
-        detector = Detector(model, stored_calibration(model, cache_folder()), level=asked.level)
-        if asked.level < (least := detector.calibration.least_level) < 1:
-            print(f"At a level of {asked.level:g} nothing can be called made: the {len(detector.calibration.real)} "
-                  f"photographs of the calibration tell levels from {least:.2g} on.", file=sys.stderr)  # fmt: skip
-        with shown_progress("judging") as progress:
-            targets, shown = list(open_targets(paths, model.shape)), asked.report is not None
-            judged = judge_targets(detector, targets, asked.batch, progress, shown=shown)
-        judged = [_with_provenance(j, model.model_hash) for j in judged]
-        if asked.fdr is not None:
-            accused = accused_at_fdr([j.verdict.p_not_made for j in judged], asked.fdr)
-            judged = [_with_fdr(j, made) for j, made in zip(judged, accused, strict=True)]
-        if asked.report is not None:
-            path = Path(asked.report)
-            path = path if number == 0 else path.with_stem(f"{path.stem}-{number + 1}")
-            title = f"Did {source or 'the bundled model'} make these pictures?"
-            save_report(path, verdict_report(judged, detector.calibration, title))
-            reports.append(str(path))
-        by_model.append((f"{source} ({model.model_hash})", [j.verdict for j in judged]))
+    device = choose_device(asked.device)
+    with joined_processes(device) as processes:
+        for number, source in enumerate(asked.model or [None]):
+            detector, judged = _judged(asked, source, paths, device, processes)
+            if not processes.is_main:
+                continue
+            model_hash = detector.model.model_hash
+            judged = [_with_provenance(j, model_hash) for j in judged]
+            if asked.fdr is not None:
+                accused = accused_at_fdr([j.verdict.p_not_made for j in judged], asked.fdr)
+                judged = [_with_fdr(j, made) for j, made in zip(judged, accused, strict=True)]
+            if asked.report is not None:
+                path = Path(asked.report)
+                path = path if number == 0 else path.with_stem(f"{path.stem}-{number + 1}")
+                title = f"Did {source or 'the bundled model'} make these pictures?"
+                save_report(path, verdict_report(judged, detector.calibration, title))
+                reports.append(str(path))
+            by_model.append((f"{source} ({model_hash})", [j.verdict for j in judged]))
     everything = [verdict for _, verdicts in by_model for verdict in verdicts]
+    if not processes.is_main:
+        return 0
     if asked.json:
         print(json.dumps([v.to_dict() for v in everything], ensure_ascii=False, allow_nan=False))
     else:
@@ -73,6 +75,30 @@ def run(argv: Sequence[str]) -> int:
         for report in reports:
             print(f"With reconstructions: '{report}'.")
     return int(asked.fail_on is not None and any(v.verdict == asked.fail_on for v in everything))
+
+
+def _judged(
+    asked: Namespace, source: str | None, paths: Sequence[Path], device: torch.device, processes: Processes
+) -> tuple[Detector, list[Judged]]:
+    """Return the detector of a model and its verdicts, in the order of ``paths``, of which each process takes some."""
+    from capriccio.data.cache import cache_folder
+    from capriccio.detection.calibrate import stored_calibration
+    from capriccio.detection.detect import judge_targets
+    from capriccio.detection.detector import Detector
+    from capriccio.inversion.targets import open_targets
+    from capriccio.loading.model import load
+
+    model = load(source, device=device)
+    detector = Detector(model, stored_calibration(model, cache_folder()), level=asked.level)
+    if processes.is_main and asked.level < (least := detector.calibration.least_level) < 1:
+        print(f"At a level of {asked.level:g} nothing can be called made: the {len(detector.calibration.real)} "
+              f"photographs of the calibration tell levels from {least:.2g} on.", file=sys.stderr)  # fmt: skip
+    targets = list(open_targets(paths[processes.rank :: processes.world_size], model.shape))
+    with shown_progress("judging") as progress:
+        mine = judge_targets(detector, targets, asked.batch, progress if processes.is_main else None,
+                             shown=asked.report is not None)  # fmt: skip
+    parts = processes.gather(mine)
+    return detector, [parts[i % len(parts)][i // len(parts)] for i in range(len(paths))]
 
 
 def _print(v: Verdict, in_words: str) -> None:

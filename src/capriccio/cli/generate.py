@@ -18,6 +18,7 @@ def run(argv: Sequence[str]) -> int:
     if not (asked.singles or asked.grid):
         raise UsageError("--no-singles and --no-grid together leave nothing to write; leave one of them out.")
     from capriccio.rendering.generate import GenerateRequest, PictureFiles, save_generated
+    from capriccio.runtime import launched_processes
 
     request = GenerateRequest(source=source_of(asked.seeds, "--seeds"), look=look_of(asked), batch=asked.batch)
     files = PictureFiles(
@@ -27,9 +28,11 @@ def run(argv: Sequence[str]) -> int:
         singles=asked.singles,
         grid=asked.grid,
     )
-    model = load_model(asked, request.source)
+    model, processes = load_model(asked, request.source), launched_processes()
     with shown_progress("painting") as progress:
-        written = save_generated(model, request, files, progress)
+        written = save_generated(model, request, files, progress if processes.is_main else None, processes)
+    if not processes.is_main:
+        return 0
     told = f"{len(written)} files in '{files.folder}', the last is '{written[-1].name}'."
     tell_written(written, told, as_json=asked.json)
     return 0

@@ -11,9 +11,10 @@ from PIL import Image
 
 from capriccio.errors import UsageError
 from capriccio.provenance import PictureFormat, Provenance
-from capriccio.rendering.grids import MAX_SHEET_PIXELS, Sheet, near_square, to_picture, to_uint8
+from capriccio.rendering.grids import MAX_SHEET_PIXELS, Sheet, near_square, picture_size, to_picture, to_uint8
 from capriccio.rendering.pictures import save_picture
 from capriccio.rendering.sources import LatentSource, Look, Progress, Source, open_source, provenance_of
+from capriccio.runtime import Processes
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
@@ -74,31 +75,60 @@ def generate(model: Model, request: GenerateRequest) -> Iterator[GeneratedPictur
     Raises: UsageError if the request does not fit the model, before anything is painted.
     """
     source = open_source(model, request.source, request.look)
-    return _paint(model, source, request)
+    return _paint(model, source, request, 0, len(source))
 
 
 def save_generated(
-    model: Model, request: GenerateRequest, files: PictureFiles, progress: Progress | None = None
+    model: Model,
+    request: GenerateRequest,
+    files: PictureFiles,
+    progress: Progress | None = None,
+    processes: Processes | None = None,
 ) -> list[Path]:
-    """Generate pictures into a folder and return the files written, single pictures first, then grids.
+    """Generate pictures into a folder and return the files of all processes, single pictures first, then grids.
 
-    A file that exists under the same name is replaced, each at one moment.
+    A file that exists under the same name is replaced, each at one moment. Several processes share the work without a
+    word to each other: each paints grid after grid, or batch after batch where there are no grids, as its turn comes.
+
+    Args:
+        model: the network.
+        request: which pictures.
+        files: which files are left.
+        progress: called with (done, total) of the pictures of this process.
+        processes: those that share the work; None = this one does it all.
 
     Raises: UsageError if the request does not fit the model; StorageError if the disk does not take the files.
     """
+    processes = processes or Processes()
     source = open_source(model, request.source, request.look)
     ending = "jpg" if files.file_format == "jpeg" else files.file_format
-    pages = _Pages(model, source, request.look, files, ending) if files.grid else None
-    singles: dict[Path, None] = {}
-    for picture in _paint(model, source, request):
-        if files.singles:
-            path = files.folder / f"{picture.stem}.{ending}"
-            singles[save_picture(path, picture.image, picture.provenance, quality=files.quality)] = None
-        if pages:
-            pages.put(picture.index, picture.image)
-        if progress:
-            progress(picture.index + 1, len(source))
-    return [*singles, *(pages.written if pages else ())]
+    cell = picture_size(model.channels, model.size)
+    length = min(MAX_GRID_CELLS, max(1, MAX_SHEET_PIXELS // (2 * cell[0] * cell[1]))) if files.grid else request.batch
+    parts = [(start, min(start + length, len(source))) for start in range(0, len(source), length)]
+    mine = list(enumerate(parts))[processes.rank :: processes.world_size]
+    done, total = 0, sum(stop - start for _, (start, stop) in mine)
+    for number, (start, stop) in mine:
+        sheet: Sheet | None = None
+        for picture in _paint(model, source, request, start, stop):
+            if files.singles:
+                path = files.folder / f"{picture.stem}.{ending}"
+                save_picture(path, picture.image, picture.provenance, quality=files.quality)
+            if files.grid:
+                sheet = sheet or Sheet(*near_square(stop - start, cell), cell, picture.image.mode)
+                sheet.put(picture.index - start, picture.image)
+            done += 1
+            if progress:
+                progress(done, total)
+        if sheet is not None:
+            provenance = provenance_of(model, request.look, source, start, stop, kind="grid")
+            save_picture(_grid(files, ending, number), sheet.image, provenance, quality=files.quality)
+    singles = [files.folder / f"{source.stem(index)}.{ending}" for index in range(len(source))] if files.singles else []
+    grids = [_grid(files, ending, number) for number in range(len(parts))] if files.grid else []
+    return [*dict.fromkeys(singles), *grids]
+
+
+def _grid(files: PictureFiles, ending: str, number: int) -> Path:
+    return files.folder / f"grid{f'-{number + 1}' if number else ''}.{ending}"
 
 
 def paint(model: Model, source: LatentSource, look: Look, start: int, stop: int) -> list[Image.Image]:
@@ -109,33 +139,12 @@ def paint(model: Model, source: LatentSource, look: Look, start: int, stop: int)
     return [to_picture(pixels) for pixels in to_uint8(images)]
 
 
-def _paint(model: Model, source: LatentSource, request: GenerateRequest) -> Iterator[GeneratedPicture]:
-    for start in range(0, len(source), request.batch):
-        stop = min(start + request.batch, len(source))
+def _paint(
+    model: Model, source: LatentSource, request: GenerateRequest, first: int, last: int
+) -> Iterator[GeneratedPicture]:
+    """Yield pictures ``first`` … ``last`` − 1, batch by batch."""
+    for start in range(first, last, request.batch):
+        stop = min(start + request.batch, last)
         for index, image in enumerate(paint(model, source, request.look, start, stop), start):
             provenance = provenance_of(model, request.look, source, index, index + 1)
             yield GeneratedPicture(index=index, stem=source.stem(index), image=image, provenance=provenance)
-
-
-class _Pages:
-    """The grid, page after page; one page is in memory."""
-
-    def __init__(self, model: Model, source: LatentSource, look: Look, files: PictureFiles, ending: str) -> None:
-        self.model, self.source, self.look, self.files, self.ending = model, source, look, files, ending
-        self.written: list[Path] = []
-        self._sheet: Sheet | None = None
-        self._start = self._stop = 0
-
-    def put(self, index: int, picture: Image.Image) -> None:
-        if self._sheet is None:
-            cell_size = picture.height, picture.width
-            room = min(MAX_GRID_CELLS, max(1, MAX_SHEET_PIXELS // (2 * cell_size[0] * cell_size[1])))
-            self._start, self._stop = index, min(index + room, len(self.source))
-            self._sheet = Sheet(*near_square(self._stop - index, cell_size), cell_size, picture.mode)
-        self._sheet.put(index - self._start, picture)
-        if index + 1 == self._stop:
-            name = f"grid-{len(self.written) + 1}" if self.written else "grid"
-            provenance = provenance_of(self.model, self.look, self.source, self._start, self._stop, kind="grid")
-            path = self.files.folder / f"{name}.{self.ending}"
-            self.written.append(save_picture(path, self._sheet.image, provenance, quality=self.files.quality))
-            self._sheet = None
