@@ -280,6 +280,19 @@ def in_two_processes(words, folder):
     return done.stdout
 
 
+def test_verdicts_are_asked_for_in_the_precision_of_the_calibration(files, capsys, monkeypatch):
+    monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))
+    model = ["-m", str(files / "m.safetensors")]
+    shortly = ["--count", "20", "--no-edits", "--encoder-images", "64"]
+    assert main(["calibrate", *model, *shortly, "--precision", "bf16"]) == 0
+    assert main(["detect", str(files / "ask"), *model, "--precision", "bf16"]) == 0
+    capsys.readouterr()
+    assert main(["detect", str(files / "ask"), *model]) == 2
+    assert "another encoder, precision or other settings" in capsys.readouterr().err
+    assert main(["project", str(files / "ask"), *model, "--precision", "bf16", "--out", str(files / "found")]) == 0
+    assert json.loads((files / "found" / "made0" / "projection.json").read_text())["precision"] == "bf16"
+
+
 def test_photographs_that_may_have_been_trained_on_are_refused(files, capsys):
     assert main(["calibrate", "-m", str(files / "m.safetensors"), "--data", str(files / "reals")]) == 2
     assert "--unseen" in capsys.readouterr().err

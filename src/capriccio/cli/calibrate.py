@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, add_precision
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
             f"convert {source} {Path(asked.out).with_stem('converted')}', then calibrate that; without --out the "
             "calibration is kept in your cache and found by detect."
         )
-    model = load(asked.model, device=asked.device)
+    model = load(asked.model, device=asked.device, precision=asked.precision)
     reals = [] if asked.data is None else _photographs(model, asked.data, asked.reals, asked.unseen)
     if asked.encoder == "new" or (asked.encoder == "auto" and model.encoder is None):
         with shown_progress("training an encoder") as progress:
@@ -152,6 +152,7 @@ def _parser() -> CommandParser:
         "--edits", action=YES_NO, default=True, help="Project each again after a random edit, and after a reduction."
     )
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
+    add_precision(parser, "Verdicts are asked for in the same.")
     parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
     parser.add_argument("--json", action="store_true", help="Print facts as one JSON document.")
     return parser

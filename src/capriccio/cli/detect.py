@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_precision
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -88,7 +88,7 @@ def _judged(
     from capriccio.inversion.targets import open_targets
     from capriccio.loading.model import load
 
-    model = load(source, device=device)
+    model = load(source, device=device, precision=asked.precision)
     detector = Detector(model, stored_calibration(model, cache_folder()), level=asked.level)
     if processes.is_main and asked.level < (least := detector.calibration.least_level) < 1:
         print(f"At a level of {asked.level:g} nothing can be called made: the {len(detector.calibration.real)} "
@@ -146,6 +146,7 @@ def _parser() -> CommandParser:
         help="Exit with 1 if any picture gets this verdict; else the exit code says nothing about verdicts.",
     )  # fmt: skip
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
+    add_precision(parser, "The precision must be that of 'capriccio calibrate'.")
     parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
     parser.add_argument("--json", action="store_true", help="Print the verdicts as one JSON document.")
     return parser

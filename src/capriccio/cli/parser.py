@@ -152,6 +152,14 @@ def _leaves(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict
             yield f"{above}{key}", values, key, value
 
 
+def add_precision(parser: CommandParser, about: str) -> None:
+    """Add ``--precision`` to a command that projects pictures."""
+    parser.add_argument(
+        "--precision", type=typing.Literal["fp32", "bf16", "fp16"], default="fp32",
+        help=f"Of the highest levels; bf16 is faster. {about}",
+    )  # fmt: skip
+
+
 # ---- settings as flags -----------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, add_precision
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import JobError, UsageError
 
@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
             class_index=request.class_index,
         )
     paths = find_pictures(asked.pictures)
-    model = load(asked.model, device=asked.device)
+    model = load(asked.model, device=asked.device, precision=asked.precision)
     perception = Perception(
         channels=model.channels,
         weights=parse_sources(asked.weights),
@@ -159,6 +159,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--film", action=YES_NO, default=False, help="Keep the way there as an animation.")
     parser.add_argument("--class", type=int | None, default=None, help="Class, for conditional networks.")
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
+    add_precision(parser, "Latents are found in fp32 more exactly.")
     parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
     parser.add_argument("--json", action="store_true", help="Print what was found as one JSON document.")
     return parser

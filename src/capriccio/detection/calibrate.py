@@ -90,7 +90,8 @@ def calibrate(
     """
     request = request or CalibrationRequest()
     projector = detecting_projector(model, thorough=request.thorough)
-    made = [made_picture(model, i) for i in range(request.num_made)]
+    with model.generator.in_float32():  # as they are painted for people
+        made = [made_picture(model, i) for i in range(request.num_made)]
     rng = np.random.default_rng(request.seed)
     pictures: list[Pixels] = []
     groups: list[int] = []

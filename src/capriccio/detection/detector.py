@@ -126,7 +126,7 @@ class Detector:
             raise UsageError(f"the level lies above 0 and below 0.5, got {level}.")
         self.projector = detecting_projector(model, thorough=calibration.settings.get("num_restarts") != 1)
         if calibration.settings != calibration_settings(self.projector):
-            raise SnapshotError("the calibration was made with another encoder or other settings; "
+            raise SnapshotError("the calibration was made with another encoder, precision or other settings; "
                                 "run 'capriccio calibrate' again.")  # fmt: skip
         self.model, self.calibration, self.level = model, calibration, level
 
@@ -176,8 +176,8 @@ def detecting_projector(model: Model, *, thorough: bool = False) -> Projector:
 
 def calibration_settings(projector: Projector) -> dict[str, object]:
     """Return what has to be the same between calibration and verdict."""
-    s, encoder = projector.settings, projector.model.encoder
-    return {
+    s, encoder, precision = projector.settings, projector.model.encoder, projector.model.precision
+    return ({} if precision == "fp32" else {"precision": precision}) | {
         "method": s.method,
         "space": s.space,
         "optimize_noise": s.optimize_noise,

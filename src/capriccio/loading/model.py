@@ -16,6 +16,7 @@ from capriccio.interop.foreign import read_network
 from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
 from capriccio.interop.names import to_field_name
 from capriccio.loading.bundled import bundled_names, bundled_path
+from capriccio.networks.precision import precision_name
 from capriccio.ops.truncation import truncate
 from capriccio.runtime import choose_device, choose_precision
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
@@ -317,6 +318,11 @@ class Model:
         self.generator.set_precision(dtype)
         if self.discriminator is not None:
             self.discriminator.set_precision(dtype)
+
+    @property
+    def precision(self) -> str:
+        """What the highest levels compute in: fp32, bf16 or fp16."""
+        return precision_name(self.generator.synthesis.low_precision)
 
     def _check_labels(self, c: Tensor | None, count: int) -> None:
         if self.c_dim and c is None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from capriccio.metrics.reference import reference_discriminator
 from capriccio.metrics.results import Evaluation, MetricResult
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
+from capriccio.networks.precision import precision_name
 from capriccio.perception.catalogue import DistanceName, NetworkName, Perception
 from capriccio.perception.protocols import FeatureNetwork, PerceptualDistance
 from capriccio.perception.weights import WeightsSources
@@ -181,7 +181,8 @@ class Evaluator:
                 started = time.monotonic()
                 found[metric.name].append({metric.name: self._path_length(fakes, metric)})
                 seconds[metric.name] += time.monotonic() - started
-        return self._told(name, model_hash, found, seconds, samples="generated", precision=_precision(generator))
+        precision = precision_name(generator.synthesis.low_precision)
+        return self._told(name, model_hash, found, seconds, samples="generated", precision=precision)
 
     def measure_pictures(self, samples: Reals, *, name: str = "pictures") -> Evaluation:
         """Measure a set of pictures in place of a generator.
@@ -238,7 +239,8 @@ class Evaluator:
             if metric.sampling == "end":
                 draws = replace(draws, t=torch.zeros_like(draws.t))
             start = index * PATH_BLOCK
-            with _in_float32(fakes.generator):
+            # The step of a path is 10⁻⁴: in a lower precision the distance of its ends would be rounding.
+            with fakes.generator.in_float32():
                 part = path_lengths(
                     fakes.generator,
                     self._distances[metric.distance],
@@ -459,22 +461,6 @@ def _set_numbers(
     # The published precision and recall round to half precision; its network is VGG-16.
     found = coverage(fakes, reals, metric.neighbours, half=metric.kind == "pr" and metric.network == "vgg")
     return (found.precision, found.recall) if metric.kind == "pr" else (found.density, found.coverage)
-
-
-def _precision(generator: Generator) -> str:
-    low = generator.synthesis.low_precision
-    return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[low]
-
-
-@contextmanager
-def _in_float32(generator: Generator) -> Iterator[None]:
-    """The step of a path is 10⁻⁴: in a lower precision the distance of its ends would be rounding."""
-    before = generator.synthesis.low_precision
-    generator.set_precision(None)
-    try:
-        yield
-    finally:
-        generator.set_precision(before)
 
 
 def _by_text(networks: Mapping[NetworkName, FeatureNetwork]) -> dict[str, FeatureNetwork]:

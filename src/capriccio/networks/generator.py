@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -66,6 +69,16 @@ class Generator(nn.Module):
     def set_precision(self, dtype: torch.dtype | None) -> None:
         """Run the highest levels in ``dtype``; None = everything in float32."""
         self.synthesis.set_precision(dtype)
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Compute everything in float32 meanwhile."""
+        before = self.synthesis.low_precision
+        self.set_precision(None)
+        try:
+            yield
+        finally:
+            self.set_precision(before)
 
     def set_forms(self, forms: FormsConfig) -> None:
         """Compute in these of several equal forms; results differ in rounding only."""

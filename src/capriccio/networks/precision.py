@@ -1,8 +1,10 @@
-"""Which levels of a network run in low precision."""
+"""Which levels of a network run in low precision, and what that is called."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+import torch
 
 
 def low_precision_levels(levels: Sequence[int], count: int) -> tuple[int, ...]:
@@ -12,3 +14,8 @@ def low_precision_levels(levels: Sequence[int], count: int) -> tuple[int, ...]:
     Source: StyleGAN2-ADA, appendix; 4 levels there.
     """
     return tuple(sorted(level for level in levels if level >= 8)[-count:]) if count else ()
+
+
+def precision_name(dtype: torch.dtype | None) -> str:
+    """Return what people call the precision of the highest levels; None = float32."""
+    return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]

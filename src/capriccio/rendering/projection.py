@@ -200,6 +200,7 @@ def _identity(model: Model, projector: Projector) -> dict[str, Any]:
     return {
         "model": model.model_hash,
         "network": projector.distance.card.weights,
+        **({} if model.precision == "fp32" else {"precision": model.precision}),
         "settings": {
             "method": s.method, "space": s.space, "num_steps": s.num_steps, "num_restarts": s.num_restarts,
             "num_descent_steps": s.num_descent_steps, "optimize_noise": s.optimize_noise, "seed": s.seed,
