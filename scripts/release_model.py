@@ -1,13 +1,17 @@
 """Make a bundled model of a run: weights in half precision with their card, pictures and the page about it.
 
-    python scripts/release_model.py runs/landscapes --name landscapes-64
-    capriccio metrics --model landscapes-64 --data PHOTOS --metrics fd_random5k_full,… --out numbers.json
-    capriccio metrics memorisation --model landscapes-64 --data PHOTOS --count 500 --out copies
+    python scripts/release_model.py runs/landscapes --name landscapes-64 --data PHOTOS --weights squeeze=… \
+        --weights lpips-squeeze=…
+
+With ``--data`` an encoder is trained, the detector calibrated, the model measured, copies of training pictures looked
+for, and the editing directions found anew: half an hour on a processor. What was measured apart can be put into the
+page alone:
+
     python scripts/release_model.py --name landscapes-64 --metrics numbers.json --copies copies/memorisation.json \
         --numbers-only
 
-Writes ``src/capriccio/models/NAME.safetensors``, ``docs/model-NAME.md`` and ``docs/images/NAME-*``. Run it again
-whenever the model is replaced; nothing in those files is written by hand.
+Writes ``src/capriccio/models/NAME.*``, ``docs/model-NAME.md``, ``docs/directions-NAME.md`` and
+``docs/images/NAME-*``. Run it again whenever the model is replaced; nothing in those files is written by hand.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ import argparse
 import dataclasses
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -40,6 +46,7 @@ from capriccio.snapshots.snapshot import load_snapshot, save_snapshot
 ROOT = Path(__file__).parents[1]
 MODELS, IMAGES = ROOT / "src/capriccio/models", ROOT / "docs/images"
 LICENCE = "evaluation and research only; see LICENSE beside the weights"
+METRICS = "fd_squeeze5k_full,fd_discriminator5k_full,fd_random5k_full,pr_random5k3_full,ppl2_wend_squeeze_1k"
 LIMIT_MIB = {"landscapes-64": 12, "landscapes-128": 26}
 SHEET_SEEDS, SHEET_COLUMNS, SHEET_SCALE = range(100), 20, 1
 MIX_ROWS, MIX_COLUMNS = (2, 5, 8, 13), (21, 33, 40, 57, 64, 71)
@@ -64,10 +71,29 @@ def release(run: Path, snapshot_file: Path, name: str, hours_before: float) -> P
     facts = dataclasses.replace(snapshot.facts, licence=LICENCE, card=card)
     path = MODELS / f"{name}.safetensors"
     save_snapshot(path, dataclasses.replace(snapshot, facts=facts), "float16")
-    size = path.stat().st_size / 2**20
-    if size > LIMIT_MIB.get(name, 26):
-        raise SystemExit(f"{path} has {size:.1f} MiB, more than a bundled model may have")
     return path
+
+
+def measure(path: Path, data: str, weights: list[str]) -> tuple[list[Evaluation], Path | None]:
+    """Give a model its encoder and calibration, measure it, and look for copies; return what was found.
+
+    Without published weights only what needs none is measured, and copies are not looked for.
+    """
+    wanted = METRICS if weights else ",".join(name for name in METRICS.split(",") if "squeeze" not in name)
+    flags = [word for source in weights for word in ("--weights", source)]
+    found = Path(tempfile.mkdtemp(prefix="release-"))
+    call("calibrate", "--model", path, "--data", data, "--encoder", "new", "--out", path)
+    call("metrics", "--model", path, "--data", data, "--metrics", wanted, *flags, "--out", found / "numbers.json")
+    if not weights:
+        return [read_evaluation(found / "numbers.json")], None
+    call("metrics", "memorisation", "--model", path, "--data", data, "--count", 500, *flags[:2], "--out", found)
+    return [read_evaluation(found / "numbers.json")], found / "memorisation.json"
+
+
+def call(*words: object) -> None:
+    """Run a command of Capriccio; what goes wrong there ends this as well."""
+    print("capriccio", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "capriccio", *map(str, words)], check=True)
 
 
 def read_ticks(run: Path, nimg: int) -> list[Tick]:
@@ -278,8 +304,7 @@ The same latents through the averaged generator, from the start to the end:
 
 ```bash
 {command}
-python scripts/release_model.py RUN --name {name}
-python scripts/release_directions.py {name}
+python scripts/release_model.py RUN --name {name} --data PHOTOS --weights squeeze=… --weights lpips-squeeze=…
 ```
 """
 
@@ -289,6 +314,8 @@ def main() -> None:
     parser.add_argument("run", type=Path, nargs="?", help="folder of the run; --numbers-only works without it")
     parser.add_argument("--snapshot", type=Path, help="snapshot of the run; the newest if not given")
     parser.add_argument("--name", required=True, help="name of the bundled model")
+    parser.add_argument("--data", help="its photographs: also calibrate, measure, and find directions")
+    parser.add_argument("--weights", action="append", default=[], metavar="KEY=PATH", help="published, to measure by")
     parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="what 'capriccio metrics --out' wrote")
     parser.add_argument("--hours-before", type=float, default=0.0, help="training hours before the run went on from it")
     parser.add_argument("--page-only", action="store_true", help="leave weights and pictures as they are")
@@ -310,15 +337,21 @@ def main() -> None:
         path = MODELS / f"{arguments.name}.safetensors"
     else:
         path = release(arguments.run, snapshot_file, arguments.name, arguments.hours_before)
+    if arguments.data:
+        evaluations, arguments.copies = measure(path, arguments.data, arguments.weights)
+    size = path.stat().st_size / 2**20
+    if size > LIMIT_MIB.get(arguments.name, 26):
+        raise SystemExit(f"{path} has {size:.1f} MiB, more than a bundled model may have")
     model, full = capriccio.load(path), capriccio.load(snapshot_file)
     ticks = read_ticks(arguments.run, model.facts.nimg)
     if not arguments.page_only:
         draw(model, arguments.run, ticks, arguments.name)
-    size = path.stat().st_size / 2**20
     half = half_precision_difference(full, model)
     text = page(model, arguments.run, ticks, arguments.name, size, half, evaluations, arguments.copies)
     (ROOT / "docs" / f"model-{arguments.name}.md").write_text(text)
     print(f"{path}: {size:.1f} MiB; docs/model-{arguments.name}.md")
+    if arguments.data:
+        subprocess.run([sys.executable, ROOT / "scripts/release_directions.py", arguments.name], check=True)
 
 
 if __name__ == "__main__":
