@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from capriccio.config import RunConfig
     from capriccio.data.building.build import build_dataset
     from capriccio.detection.detect import detect
+    from capriccio.detection.detector import Verdict
     from capriccio.errors import CapriccioError
     from capriccio.inversion.pivotal import tune
-    from capriccio.inversion.project import project
+    from capriccio.inversion.project import Projection, project
     from capriccio.latent.directions import edit, load_directions
     from capriccio.latent.mixing import mix
     from capriccio.loading.model import Model, load
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 _HOME = {
     "CapriccioError": "capriccio.errors",
     "Model": "capriccio.loading.model",
+    "Projection": "capriccio.inversion.project",
     "RunConfig": "capriccio.config",
+    "Verdict": "capriccio.detection.detector",
     "build_dataset": "capriccio.data.building.build",
     "edit": "capriccio.latent.directions",
     "detect": "capriccio.detection.detect",
@@ -42,7 +45,9 @@ _HOME = {
 __all__ = [
     "CapriccioError",
     "Model",
+    "Projection",
     "RunConfig",
+    "Verdict",
     "build_dataset",
     "detect",
     "edit",

@@ -90,6 +90,19 @@ def test_a_projection_comes_back_whole_from_its_file(model, pictures, tmp_path, 
     assert all(len(maps) == 1 for maps in second.noise.values())
 
 
+def test_files_are_projected_like_their_pixels(model, pictures, tmp_path):
+    for i, pixels in enumerate(to_uint8(pictures)):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    settings = ProjectionSettings(num_steps=3)
+    found = project(model, tmp_path, settings)
+    exact = torch.stack([dequantized(Image.open(tmp_path / f"{i}.png")) for i in range(len(pictures))])
+    torch.testing.assert_close(found.ws, project(model, exact, settings).ws)
+    assert len(project(model, str(tmp_path / "1.png"), settings).ws) == 1
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(UsageError, match=r"broken\.png"):
+        project(model, [tmp_path], settings)
+
+
 def test_latents_alone_are_no_projection(model, tmp_path):
     path = save_latents(tmp_path / "w.safetensors", Latents(ws=model.ws(seeds=[1])))
     with pytest.raises(UsageError, match=r"w\.safetensors: no whole projection, latents at most"):

@@ -33,7 +33,7 @@ class Judged:
 
 def detect(
     model: Model,
-    pictures: Tensor | Sequence[str | Path],
+    pictures: Tensor | str | Path | Sequence[str | Path],
     *,
     level: float = LEVEL,
     batch: int = 16,

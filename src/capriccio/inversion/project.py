@@ -21,6 +21,7 @@ from capriccio.inversion.curvature import Curvature, curvature_of
 from capriccio.inversion.fast import FastProjector, FastSettings
 from capriccio.inversion.official import OfficialProjector, OfficialSettings
 from capriccio.inversion.problem import Problem, Step
+from capriccio.inversion.targets import find_pictures, open_targets, to_images
 from capriccio.inversion.w_statistics import WStatistics, w_statistics
 from capriccio.latent.files import Extra, Latents, load_with_extra, save_latents
 from capriccio.loading.model import Model
@@ -277,7 +278,7 @@ class RunningProjection:
 
 def project(
     model: Model,
-    pictures: Tensor,
+    pictures: Tensor | str | Path | Sequence[str | Path],
     settings: ProjectionSettings | None = None,
     *,
     distance: PerceptualDistance | None = None,
@@ -290,7 +291,7 @@ def project(
 
     Args:
         model: the network.
-        pictures: [N, C, H, W] of the model's shape, −1…1.
+        pictures: [N, C, H, W] of the model's shape, −1…1, or files and folders, which are cut and resized to it.
         settings: method, space, steps.
         distance: what is made small; None = by the model's own discriminator.
         masks: which pixels count, 0…1, [N, 1, H, W]; None = all.
@@ -298,8 +299,11 @@ def project(
         batch: pictures at once; no result depends on it.
         on_step: called after every step of every batch.
 
-    Raises: ShapeError if pictures do not fit the model; UsageError and SnapshotError as :class:`Projector`.
+    Raises: ShapeError if pictures do not fit the model; UsageError for a file that cannot be used; UsageError and
+        SnapshotError as :class:`Projector`.
     """
+    if not isinstance(pictures, Tensor):
+        pictures = _opened(pictures, model)
     if batch < 1 or not len(pictures):
         raise UsageError("project needs at least one picture and a batch of at least 1.")
     projector = Projector(model, settings, distance=distance, c=c)
@@ -308,6 +312,13 @@ def project(
         for i in range(0, len(pictures), batch)
     ]
     return joined(parts)
+
+
+def _opened(files: str | Path | Sequence[str | Path], model: Model) -> Tensor:
+    targets = list(open_targets(find_pictures(files), model.shape))
+    if bad := next((target for target in targets if target.pixels is None), None):
+        raise UsageError(f"'{bad.path}' {bad.problem}.")
+    return to_images([target.pixels for target in targets if target.pixels is not None])
 
 
 def joined(parts: Sequence[Projection]) -> Projection:

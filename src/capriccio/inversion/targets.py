@@ -54,13 +54,13 @@ class Target:
         return self.path.stem
 
 
-def find_pictures(paths: Sequence[str | Path]) -> list[Path]:
+def find_pictures(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """Return the picture files that are named or lie in the folders named, sorted within each.
 
     Raises: UsageError if one does not exist, or a folder holds none.
     """
     found: list[Path] = []
-    for path in map(Path, paths):
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             if not inside:
