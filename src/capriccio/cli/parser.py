@@ -212,3 +212,12 @@ def existing(path: str | Path, flag: str) -> Path:
     if not found.exists():
         raise UsageError(f"{flag}: there is no file or folder '{found}'.")
     return found
+
+
+def folder_to_write(path: str | Path, flag: str) -> Path:
+    """Return ``path`` as a Path; UsageError naming ``flag`` when a file stands where a folder would have to be."""
+    folder = Path(path)
+    for part in (folder, *folder.parents):
+        if part.is_file():
+            raise UsageError(f"{flag}: '{part}' is a file; name a folder, which is made if it is not there.")
+    return folder
