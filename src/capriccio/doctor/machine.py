@@ -41,9 +41,14 @@ def loader_bound(record: RunRecord) -> Finding | None:
     )
 
 
+def knows_growth(record: RunRecord) -> bool:
+    """Whether a checkpoint shows what the run writes, or nothing more will be written."""
+    return record.nimg >= 1000 * record.config.total_kimg or bool(_checkpoints(record))
+
+
 def disk_filling(record: RunRecord) -> Finding | None:
     """What the run will still write is more than there is room for."""
-    checkpoints = _sizes(record.folder / "checkpoints", "checkpoint-*")
+    checkpoints = _checkpoints(record)
     snapshots = _sizes(record.folder / "snapshots", "snapshot-*.safetensors")
     left_kimg = record.config.total_kimg - record.nimg / 1000
     if not checkpoints or left_kimg <= 0:
@@ -117,6 +122,10 @@ _ENOUGH = {
 From the orders of magnitude in Karras et al. 2020 (ADA): below some thousands a discriminator overfits within the first
 million images, augmentation makes a thousand or two do, transfer a few hundred.
 """
+
+
+def _checkpoints(record: RunRecord) -> list[int]:
+    return _sizes(record.folder / "checkpoints", "checkpoint-*")
 
 
 def _sizes(folder: Path, pattern: str) -> list[int]:
