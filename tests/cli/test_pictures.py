@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,20 @@ def test_info_prints_what_the_file_says(model, cli):
     code, told, _ = cli("info", "-m", model.parent)
     assert code == 0
     assert "nimg: 1000" in told
-    assert "… and 24 more" in told
+    assert "heldout: 40 pictures" in told
+
+
+def test_info_tells_first_what_a_network_is_and_its_calibration_in_one_line(cli, archive):
+    code, out, _ = cli("info", "landscapes-64")
+    keys = [line.split(":")[0] for line in out.splitlines() if not line.startswith(" ")]
+    assert code == 0
+    assert keys[:6] == ["file", "title", "description", "shape", "data", "licence"]
+    assert "shape: 64×64, 3 channels" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("calibration: ")]
+    assert re.fullmatch(r"calibration: version 3, by \d+ made and \d+ real pictures", line)
+    assert len(out.splitlines()) < 80
+    assert "one of them" in cli("info", "landscapes-64", "-m", "landscapes-128")[2]
+    assert "it is a data set, not a network; 'capriccio dataset inspect'" in cli("info", archive)[2]
 
 
 @pytest.mark.parametrize(
