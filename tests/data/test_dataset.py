@@ -365,5 +365,6 @@ def test_equal_sizes_of_other_kinds_are_built_at_their_size(make_folder):
 def test_a_folder_without_a_usable_picture_is_refused(make_folder):
     with pytest.raises(DatasetError, match="no usable picture: all 2 are damaged"):
         open_dataset(make_folder({"a.png": b"?", "b.png": b""}))
-    with pytest.raises(DatasetError, match=r"all 1 files were left out, .*'a.png': is too small"):
+    told = r"the only file was left out as 'too-small'; .*; give --size 16, or .* --max-enlarge 4"
+    with pytest.raises(DatasetError, match=told):
         open_dataset(make_folder({"a.png": encoded(picture(0))}, "small"), size=(64, 64))

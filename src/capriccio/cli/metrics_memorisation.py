@@ -15,8 +15,9 @@ from capriccio.errors import UsageError
 def run(argv: Sequence[str]) -> int:
     """Look for neighbours, write the sheet and the histogram, and print the verdict."""
     asked = _parser().read(argv)
-    if asked.count < 1:
-        raise UsageError(f"--count must be at least 1, got {asked.count}.")
+    for flag, value in (("--count", asked.count), ("--batch", asked.batch)):
+        if value < 1:
+            raise UsageError(f"{flag} must be at least 1, got {value}.")
     from capriccio.loading.model import load
     from capriccio.metrics.memorisation import find_memorised
     from capriccio.perception.catalogue import Perception

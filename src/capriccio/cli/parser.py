@@ -38,8 +38,24 @@ _OPTIONAL = (
 class CommandParser(ArgumentParser):
     """Parser of one command: raises :class:`UsageError` with one line that names the flag or file."""
 
-    def __init__(self, command: str, about: str, usage: str, *, needed: Sequence[str] = ()) -> None:
-        """Args: words after `capriccio`; one line about it; its flags in short; values it cannot do without."""
+    def __init__(
+        self,
+        command: str,
+        about: str,
+        usage: str,
+        *,
+        needed: Sequence[str] = (),
+        meant: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make it without flags of its own.
+
+        Args:
+            command: words after `capriccio`.
+            about: one line about it.
+            usage: its flags in short.
+            needed: values it cannot do without.
+            meant: flags of other commands and programs by name, and what does the same here.
+        """
         super().__init__(
             prog=f"capriccio {command}",
             description=about,
@@ -49,6 +65,7 @@ class CommandParser(ArgumentParser):
             exit_on_error=False,
         )
         self._needed = needed
+        self._meant = meant or {}
         self._section_flags: dict[str, str] = {}
         self.add_argument(
             "--config", type=str, action="append", default=[], metavar="FILE",
@@ -127,7 +144,7 @@ class CommandParser(ArgumentParser):
             if not word.startswith("-"):
                 return f"'{word}' was not expected; see '{self.prog} --help'."
             word = word.split("=")[0]
-            return f"'{word}' is not a flag of '{self.prog}'.{nearest(word, options)}"
+            return f"'{word}' is not a flag of '{self.prog}'.{self._nearest(word, options)}"
         if unknown := re.match(r"Option '(.*)' is not accepted", message):
             keys = [action.dest for action in self._actions]
             return f"'{unknown[1]}' is not a setting.{nearest(unknown[1], keys)}"
@@ -135,6 +152,18 @@ class CommandParser(ArgumentParser):
             flags = {action.dest: action.option_strings[0] for action in self._actions if action.option_strings}
             return f"{flags.get(wrong[1], '--' + wrong[1])}: {wrong[2]}"
         return message
+
+    def _nearest(self, word: str, options: Sequence[str]) -> str:
+        """Return a hint at the flag that was meant: by its name, with its section or without; "" if none is near."""
+        if word in self._meant:
+            return f" Did you mean '{self._meant[word]}'?"
+        names = {_last(option): option for option in options} | {option.lstrip("-"): option for option in options}
+        hint = nearest(word.lstrip("-"), names.keys() - {"h", "help"})
+        return re.sub("'(.*)'", lambda match: f"'{names[match[1]]}'", hint)
+
+
+def _last(flag: str) -> str:
+    return flag.lstrip("-").rpartition(".")[2]
 
 
 def _kinds(action: argparse.Action) -> tuple[Any, ...]:

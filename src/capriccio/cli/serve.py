@@ -95,7 +95,10 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise UsageError(f"--host {host} --port {port}: cannot listen there ({error.strerror or error}).") from error
+        raise UsageError(
+            f"--host {host} --port {port}: cannot listen there ({error.strerror or error}); choose another --port, or "
+            "0 for any that is free."
+        ) from error
 
 
 _TRIED = 16

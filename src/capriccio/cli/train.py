@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_settings, given_settings, parse_size
+from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_settings, folder_to_write, given_settings, parse_size
 from capriccio.cli.run_settings import resolve_run
 from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
 from capriccio.errors import ConfigError, UsageError
@@ -30,6 +29,14 @@ _ALIASES = {
     "evaluation.metrics": "--metrics",
 }
 
+_MEANT = {
+    "--lr": "--optimizer.generator_lr",
+    "--learning-rate": "--optimizer.generator_lr",
+    "--model": "--init-from",
+    "-m": "--init-from",
+}
+"""Flags of other commands and programs, and what does the same here."""
+
 
 def run(argv: Sequence[str]) -> int:
     """Train as asked; returns the exit code."""
@@ -44,11 +51,12 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if "out" not in given:
         raise UsageError("--out: name the folder of the run, such as --out runs/first.")
+    folder = folder_to_write(given.out, "--out")
     from capriccio.training.loop import train
 
     train(
         config,
-        Path(given.out),
+        folder,
         resume=bool(given.get("resume")),
         init_from=given.get("init_from"),
         continue_from=given.get("continue_from"),
@@ -107,6 +115,7 @@ def _parser() -> CommandParser:
         "train",
         "Train a network on a folder or archive of pictures. With --resume the same line can always be given again.",
         "DATA --out RUN [flags]",
+        meant=_MEANT,
     )
     what = "Folder, archive (.zip) or tar shards of pictures."
     parser.add_argument("DATA", nargs="?", type=str, default=SUPPRESS, help=what)
