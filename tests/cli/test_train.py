@@ -119,6 +119,8 @@ def test_rounds_fit_the_share_of_a_process_and_need_no_more_memory_than_the_pres
         (["{zip}", "--resolution", "8"], "another aspect"),
         (["{zip}", "--precision", "fp8"], "--precision: Expected one of auto, fp32, bf16, fp16. Got value: fp8"),
         (["{zip}", "--gamma", "-1"], "r1_gamma"),
+        (["{zip}", "--kimg", "0"], "--kimg must be above 0"),
+        (["{zip}", "--epochs", "3"], "'--epochs' is not a flag of 'capriccio train'.\n"),
         (["{zip}"], "--out"),
         (["missing.zip", "--out", "x"], "'missing.zip' does not exist"),
         (["--out", "x"], "DATA: name the pictures"),

@@ -232,7 +232,7 @@ def test_calibrate_then_detect_from_the_command_line(files, capsys):
 def test_a_model_without_calibration_says_which_command_makes_one(files, capsys, monkeypatch):
     monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))
     assert main(["detect", str(files / "ask"), "-m", str(files / "m.safetensors")]) == 2
-    assert "capriccio calibrate" in capsys.readouterr().err
+    assert f"'capriccio calibrate --model {files / 'm.safetensors'} --data PHOTOGRAPHS'" in capsys.readouterr().err
 
 
 def test_a_calibration_from_the_cache_is_found(files, capsys, monkeypatch):
@@ -274,9 +274,14 @@ def test_a_calibration_says_how_many_have_to_be_held_out(files, capsys, monkeypa
     assert "half of the 6 held-out ones are 3. Train with --holdout 40 or more" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flags", [["--level", "0.7"], ["--fdr", "2"], ["--batch", "0"]])
+@pytest.mark.parametrize("flags", [["--level", "0.7"], ["--fdr", "2"], ["--batch", "0"], ["--report", "r"]])
 def test_flags_that_make_no_sense_are_refused(flags, files):
     assert main(["detect", str(files / "ask"), "-m", str(files / "m.safetensors"), *flags]) == 2
+
+
+def test_a_report_has_the_ending_of_a_page(files, capsys):
+    assert main(["detect", str(files / "ask"), "--report", "verdicts"]) == 2
+    assert "--report: the name must end in .html, got 'verdicts'." in capsys.readouterr().err
 
 
 def test_too_few_known_pictures_are_refused():

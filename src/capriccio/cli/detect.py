@@ -6,10 +6,9 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, CommandParser, checked_path
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -27,6 +26,7 @@ def run(argv: Sequence[str]) -> int:
         raise UsageError(f"--batch must be at least 1, got {asked.batch}.")
     if asked.fdr is not None and not 0 < asked.fdr < 1:
         raise UsageError(f"--fdr lies between 0 and 1, got {asked.fdr}.")
+    report_path = checked_path(asked.report, ".html", "--report")
     from capriccio.data.cache import cache_folder
     from capriccio.detection.calibrate import stored_calibration
     from capriccio.detection.detect import judge_targets
@@ -41,7 +41,7 @@ def run(argv: Sequence[str]) -> int:
     reports: list[str] = []
     for number, source in enumerate(asked.model or [None]):
         model = load(source, device=asked.device)
-        detector = Detector(model, stored_calibration(model, cache_folder()), level=asked.level)
+        detector = Detector(model, stored_calibration(model, cache_folder(), name=source or "MODEL"), level=asked.level)
         if asked.level < (least := detector.calibration.least_level) < 1:
             print(f"At a level of {asked.level:g} nothing can be called made: the {len(detector.calibration.real)} "
                   f"photographs of the calibration tell levels from {least:.2g} on.", file=sys.stderr)  # fmt: skip
@@ -52,9 +52,8 @@ def run(argv: Sequence[str]) -> int:
         if asked.fdr is not None:
             accused = accused_at_fdr([j.verdict.p_not_made for j in judged], asked.fdr)
             judged = [_with_fdr(j, made) for j, made in zip(judged, accused, strict=True)]
-        if asked.report is not None:
-            path = Path(asked.report)
-            path = path if number == 0 else path.with_stem(f"{path.stem}-{number + 1}")
+        if report_path is not None:
+            path = report_path if number == 0 else report_path.with_stem(f"{report_path.stem}-{number + 1}")
             title = f"Did {source or 'the bundled model'} make these pictures?"
             save_report(path, verdict_report(judged, detector.calibration, title))
             reports.append(str(path))

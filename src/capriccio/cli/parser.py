@@ -35,6 +35,10 @@ _OPTIONAL = (
 """What jsonargparse says of a wrong value where there need not be one: the kind expected, and the value."""
 
 
+_LIKE = 0.7
+"""How like a flag a word must be for a hint: beneath it `--epochs` is taken for `--optimizer.eps`."""
+
+
 class CommandParser(ArgumentParser):
     """Parser of one command: raises :class:`UsageError` with one line that names the flag or file."""
 
@@ -155,10 +159,10 @@ class CommandParser(ArgumentParser):
 
     def _nearest(self, word: str, options: Sequence[str]) -> str:
         """Return a hint at the flag that was meant: by its name, with its section or without; "" if none is near."""
-        if word in self._meant:
-            return f" Did you mean '{self._meant[word]}'?"
+        if (meant := self._meant.get(word.replace("_", "-"))) is not None:
+            return f" Did you mean '{meant}'?"
         names = {_last(option): option for option in options} | {option.lstrip("-"): option for option in options}
-        hint = nearest(word.lstrip("-"), names.keys() - {"h", "help"})
+        hint = nearest(word.lstrip("-"), names.keys() - {"h", "help"}, likeness=_LIKE)
         return re.sub("'(.*)'", lambda match: f"'{names[match[1]]}'", hint)
 
 
@@ -250,3 +254,13 @@ def folder_to_write(path: str | Path, flag: str) -> Path:
         if part.is_file():
             raise UsageError(f"{flag}: '{part}' is a file; name a folder, which is made if it is not there.")
     return folder
+
+
+def checked_path(text: str | None, suffix: str, flag: str) -> Path | None:
+    """Return ``text`` as a Path, None as None. Raises: UsageError naming ``flag`` if the name has another ending."""
+    if text is None:
+        return None
+    path = Path(text)
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"{flag}: the name must end in {suffix}, got '{text}'.")
+    return path

@@ -80,7 +80,10 @@ def configure(given: Namespace, *, num_processes: int) -> RunConfig:
         data["path"] = str(given.DATA)
     if not data.get("path"):
         raise UsageError("DATA: name the pictures, as in 'capriccio train photos/ --out runs/first'.")
-    return resolve_run(settings, _shape(given, settings), num_processes=num_processes)
+    config = resolve_run(settings, _shape(given, settings), num_processes=num_processes)
+    if config.total_kimg == 0:
+        raise ConfigError("--kimg must be above 0: a run of 0 kimg learns nothing.")
+    return config
 
 
 def _shape(given: Namespace, settings: Mapping[str, Any]) -> ImageShape:
