@@ -194,7 +194,8 @@ def add_settings(parser: CommandParser, settings: type, aliases: Mapping[str, st
     Args:
         parser: the parser to extend.
         settings: the dataclass; the docstring after a field becomes its help.
-        aliases: short flag by dotted name, such as ``{"loss.r1_gamma": "--gamma"}``; both set the same value.
+        aliases: short flag by dotted name, such as ``{"loss.r1_gamma": "--gamma"}``; both set the same value. A setting
+            outside of sections is also taken with dashes, as other flags are written.
     """
     _add_section(parser, settings, "", aliases, parser.add_argument_group("settings of the run"))
 
@@ -212,10 +213,12 @@ def _add_section(
             continue
         kind: dict[str, Any] = {"action": YES_NO} if types[name] is bool else {"type": types[name]}
         short = [aliases[dotted]] if dotted in aliases else []
+        if not prefix and "_" in name:
+            short.insert(0, f"--{name.replace('_', '-')}")
         if short == [f"--{prefix.rstrip('.')}"]:
             parser.abbreviate(short.pop(), f"--{dotted}")
-        if short and types[name] is bool:
-            short.append(short[0].replace("--", "--no-"))
+        if types[name] is bool:
+            short += [flag.replace("--", "--no-", 1) for flag in short]
         group.add_argument(f"--{dotted}", *short, help=about[name], default=argparse.SUPPRESS, **kind)
 
 

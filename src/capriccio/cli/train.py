@@ -16,7 +16,6 @@ from capriccio.errors import ConfigError, UsageError
 
 _ALIASES = {
     "total_kimg": "--kimg",
-    "batch_per_round": "--batch-per-round",
     "loss.r1_gamma": "--gamma",
     "augment.mode": "--augment",
     "data.labels": "--cond",
@@ -25,6 +24,8 @@ _ALIASES = {
     "data.holdout": "--holdout",
     "data.cache": "--cache",
     "discriminator.freeze_layers": "--freeze-d",
+    "saving.kimg_per_tick": "--kimg-per-tick",
+    "saving.snapshot_kimg": "--snapshot-kimg",
     "saving.snapshot_minutes": "--snapshot-minutes",
     "evaluation.metrics": "--metrics",
 }
