@@ -87,3 +87,8 @@ def nearest(word: str, known: Iterable[str], *, likeness: float = 0.5) -> str:
     """
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=likeness)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``"1 file"`` or ``"1,200 files"``: a number of what ``noun`` names."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

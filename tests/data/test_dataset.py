@@ -151,7 +151,7 @@ def test_a_set_that_is_not_there_is_refused(tmp_path, make_zip, make_folder):
     }.items():
         with pytest.raises(DatasetError, match=message):
             open_dataset(tmp_path / name)
-    with pytest.raises(DatasetError, match="holds 1 files, but none is a picture"):
+    with pytest.raises(DatasetError, match="holds 1 file, but no picture"):
         open_dataset(make_folder({"notes.txt": b"hello"}))
 
 

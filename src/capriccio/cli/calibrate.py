@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, existing
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, existing
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -132,10 +132,7 @@ def _parser() -> CommandParser:
         "Measure how well known pictures are reconstructed, so that detect can give error rates.",
         "[--model M] [--data REALS] [--out SNAP] [flags]",
     )
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument(
         "--data", type=str | None, default=None,
         help="Photographs: the data set of the run, of which half the held-out ones are taken, or others with "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, existing
-from capriccio.errors import UsageError
+from capriccio.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from capriccio.doctor.finding import Finding
@@ -51,8 +51,7 @@ def _tell_run(folder: Path, *, as_json: bool) -> int:
         return 0
     young = record.recent() is None
     if young:
-        ticks = "1 tick" if len(record.ticks) == 1 else f"{len(record.ticks)} ticks"
-        print(f"Too early to judge: {ticks}, at least {RECENT_TICKS} are needed.")
+        print(f"Too early to judge: {counted(len(record.ticks), 'tick')}, at least {RECENT_TICKS} are needed.")
     print(_headline(record))
     _print_findings(findings)
     if not findings and not young:

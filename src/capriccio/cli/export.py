@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import CommandParser, checked_path, folder_to_write
+from capriccio.cli.parser import MODEL_HELP, CommandParser, checked_path, folder_to_write
 from capriccio.errors import UsageError
 
 _SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
@@ -68,10 +68,7 @@ def _parser() -> CommandParser:
         "[--model M] --format onnx|torch|web --out PATH [flags]",
         needed=("--format", "--out"),
     )
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument(
         "--format", type=Literal["onnx", "torch", "web"] | None, default=None,
         help="onnx: an ONNX file; torch: a torch.export package (.pt2); web: a folder with a page that paints.",

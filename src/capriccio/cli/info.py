@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from capriccio.cli.parser import CommandParser
+from capriccio.cli.parser import MODEL_HELP, CommandParser
 from capriccio.errors import UsageError
 
 _LONGEST_LIST = 16
@@ -89,7 +89,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument(
         "MODEL", nargs="?", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
+        help=MODEL_HELP,
     )  # fmt: skip
     parser.add_argument("-m", "--model", type=str | None, default=None, help="The same, as other commands have it.")
     parser.add_argument("--json", action="store_true", help="Print everything as one JSON document.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -65,10 +65,7 @@ def _parser() -> CommandParser:
         "[--model M] --data D [flags]",
         needed=("--data",),
     )
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument("--data", type=str, help="The archive or folder it was trained on.")
     parser.add_argument("--count", type=int, default=1000, help="Samples.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the samples.")

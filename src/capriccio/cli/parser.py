@@ -18,9 +18,14 @@ from typing import Any, NoReturn
 
 import yaml
 from docstring_parser import parse_from_object
-from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from capriccio.errors import UsageError, nearest
+
+MODEL_HELP = (
+    "Snapshot, run folder (its newest snapshot), network file of another program, or name of a model: bundled, or "
+    "owner/name on the Hugging Face hub; null = the best bundled one."
+)
 
 DEVICE_HELP = "Where to compute: cpu, cuda, cuda:1, mps; auto = the fastest there is."
 
@@ -37,6 +42,20 @@ _OPTIONAL = (
 
 _LIKE = 0.7
 """How like a flag a word must be for a hint: beneath it `--epochs` is taken for `--optimizer.eps`."""
+
+
+class _Help(DefaultHelpFormatter):
+    """Help that names the choices of a flag once, and in words."""
+
+    def _get_type_str(self, action: argparse.Action) -> str | None:
+        told = super()._get_type_str(action)
+        words = re.search(r"Literal\[(.*?)\]", told or "")
+        if words is None:
+            return told
+        if str(action.metavar).startswith("{"):  # they stand beside the flag
+            return None
+        choices = [word.strip(" '") for word in words[1].split(",")]
+        return " | ".join([*choices, "null"] if told is not None and told.startswith("Optional") else choices)
 
 
 class CommandParser(ArgumentParser):
@@ -67,6 +86,7 @@ class CommandParser(ArgumentParser):
             allow_abbrev=False,
             default_env=False,
             exit_on_error=False,
+            formatter_class=_Help,
         )
         self._needed = needed
         self._meant = meant or {}

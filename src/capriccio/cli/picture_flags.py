@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 def add_picture_flags(parser: CommandParser, *, batch: int = 16) -> None:
     """Add the flags that mean the same in every command that paints pictures."""
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument(
         "--tuning", type=str, default="auto",
         help="File of 'project --tune' that the network is changed by; auto: the one beside latents that were found "

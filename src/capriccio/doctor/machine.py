@@ -6,6 +6,7 @@ from pathlib import Path
 
 from capriccio.doctor.finding import Finding
 from capriccio.doctor.record import RunRecord
+from capriccio.errors import counted
 
 WAITING = "Timing/data"
 """Milliseconds that an iteration waits for its pictures."""
@@ -105,8 +106,8 @@ def too_few_pictures(record: RunRecord) -> Finding | None:
     return Finding(
         severity="serious" if different < hardly else "warning",
         what="There are too few pictures for the aim.",
-        evidence=f"{count:,} pictures{', mirrored,' if mirror else ''} will be shown {times:,.0f} times each by "
-        f"{record.config.total_kimg:g} kimg; so trained, some {enough:,} should be there.",
+        evidence=f"{counted(count, 'picture')}{', mirrored,' if mirror else ''} will be shown {times:,.0f} times each "
+        f"by {record.config.total_kimg:g} kimg; so trained, some {enough:,} should be there.",
         advice="More pictures help most. Else " + "; or ".join(steps) + ".",
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from capriccio.data.building.recipe import MAX_ENLARGE
 from capriccio.durable import replacing
+from capriccio.errors import counted
 
 Status = Literal["kept", "duplicate", "unreadable", "not-an-image", "too-small", "dropped"]
 
@@ -100,11 +101,9 @@ class BuildReport:
         return dict(Counter(flaw for entry in self.entries if entry.status == "kept" for flaw in entry.flaws))
 
     def __str__(self) -> str:
-        pictures = f"{self.count} {'picture' if self.count == 1 else 'pictures'}"
-        skipped = len(self.skipped)
-        left_out = f", {skipped} {'file' if skipped == 1 else 'files'} left out" if skipped else ""
+        left_out = f", {counted(len(self.skipped), 'file')} left out" if self.skipped else ""
         grown = f", {self.added} of them new" if self.added is not None else ""
-        return f"{pictures} of {self.height}×{self.width} in '{self.dest}'{grown}{left_out}"
+        return f"{counted(self.count, 'picture')} of {self.height}×{self.width} in '{self.dest}'{grown}{left_out}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report in JSON types."""
