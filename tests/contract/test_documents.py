@@ -82,7 +82,9 @@ def test_the_table_of_presets_is_that_of_the_code(name):
     assert f"* `{name}`: {about(name)}" in told
 
 
-@pytest.mark.parametrize(("script", "absent"), [("kernel_instructions", "triton"), ("verify_feature_networks", "lpips")])
+@pytest.mark.parametrize(
+    ("script", "absent"), [("kernel_instructions", "triton"), ("verify_feature_networks", "lpips")]
+)
 def test_a_script_without_its_packages_says_what_to_install(script, absent, monkeypatch):
     monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(SystemExit, match="pip install"):
