@@ -17,11 +17,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+try:
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
 
-from capriccio.ops import fir_triton
+    from capriccio.ops import fir_triton
+except ImportError as missing:
+    raise SystemExit(f"{missing}: this needs Triton, which comes with PyTorch for CUDA; pip install triton") from None
 
 THREADS = 128
 CASES = {"filter": (1, 1, 1), "down 2": (1, 2, 1), "up 2": (2, 1, 2)}

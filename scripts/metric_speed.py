@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import resource
 import time
 
@@ -12,16 +13,20 @@ import torch
 
 from capriccio.metrics.moments import MomentSums, frechet_distance
 
-COUNT, FEATURES, BLOCK = 50_000, 2048, 64
+BLOCK = 64
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Time the arithmetic of a Fréchet distance.")
+    parser.add_argument("--count", type=int, default=50_000, help="samples of each of two sets")
+    parser.add_argument("--features", type=int, default=2048, help="features of a sample")
+    asked = parser.parse_args()
     rng = torch.Generator().manual_seed(0)
-    sets = [MomentSums(FEATURES), MomentSums(FEATURES)]
+    sets = [MomentSums(asked.features), MomentSums(asked.features)]
     seconds = 0.0
-    for _ in range(0, COUNT, BLOCK):
+    for _ in range(0, asked.count, BLOCK):
         for scale, sums in enumerate(sets, start=1):
-            features = (torch.randn(BLOCK, FEATURES, generator=rng) * scale).relu()
+            features = (torch.randn(BLOCK, asked.features, generator=rng) * scale).relu()
             started = time.perf_counter()
             sums.add(features)
             seconds += time.perf_counter() - started

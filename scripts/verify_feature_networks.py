@@ -19,13 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-import lpips
 import torch
-import torchvision.models as models
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-from torchvision.models import inception as torchvision_inception
 
 from capriccio.perception.inception import Inception2015, InceptionFeatures
 from capriccio.perception.lpips import Lpips
@@ -34,6 +30,14 @@ from capriccio.perception.protocols import NetworkCard, distances
 from capriccio.perception.squeezenet import SqueezeNetTrunk
 from capriccio.perception.vgg import VggClassifier, VggTrunk
 from capriccio.perception.weights import LoadedWeights, fill
+
+try:
+    import lpips
+    import torchvision.models as models
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    from torchvision.models import inception as torchvision_inception
+except ImportError as missing:
+    raise SystemExit(f"{missing}: pip install torchvision lpips torch-fidelity, which this compares with") from None
 
 TOLERANCE = 1e-5
 """Largest difference, as a share of the largest number of the reference."""

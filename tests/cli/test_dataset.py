@@ -108,7 +108,7 @@ def test_clean_drops_what_is_otherwise_reported(photos, cli, tmp_path):
         (["build", "{}", "{}/s.zip", "--size", "16", "--labels", "{}/l.csv"], "names 'gone.png', which is not in"),
         (["build", "{}", "{}/s.zip", "--size", "16", "--labels", "x.csv"], "--labels must be auto, folders, none, or"),
         (["build", "{}/empty", "{}/s.zip", "--size", "16"], "is empty: there is no picture in it"),
-        (["build", "{}/bad", "{}/s.zip", "--size", "16"], "holds no usable picture: all 1 files were left out"),
+        (["build", "{}/bad", "{}/s.zip", "--size", "16"], "holds no usable picture: the only file was left out"),
         (["build", "{}", "{}/s.zip", "--size", "16", "--report", "r.txt"], "--report: the name must end in .json"),
         (["build", "{}", "{}/s.tar", "--size", "16"], "must end in .zip"),
         (["build", "{}", "{}/s.zip", "--size", "4097"], "4097"),

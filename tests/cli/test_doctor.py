@@ -22,8 +22,12 @@ def test_a_healthy_run_is_told_so(cli, tmp_path):
 
 
 def test_a_young_run_is_told_that_it_is_too_young(cli, tmp_path):
-    _, out, _ = cli("doctor", write_run(tmp_path, ticks=2))
-    assert "2 ticks: too few" in out
+    _, out, _ = cli("doctor", write_run(tmp_path, ticks=3))
+    first, *_, found, judged = out.splitlines()
+    assert first == "Too early to judge: 3 ticks, at least 5 are needed."
+    assert "Nothing is wrong" not in out
+    assert found == "Looked for and not found: precision-trouble, too-few-pictures."
+    assert judged.startswith("Not judged yet: exploding-losses, vanishing-losses, discriminator-overfitting")
 
 
 def test_json_is_one_document(cli, tmp_path):
@@ -34,6 +38,7 @@ def test_json_is_one_document(cli, tmp_path):
     assert [finding["name"] for finding in document["findings"]] == ["precision-trouble"]
     assert set(document["findings"][0]) == {"name", "severity", "what", "evidence", "advice"}
     assert "mode-collapse" in document["looked_for"]
+    assert document["not_judged"] == ["mode-collapse", "disk-filling"]  # no sheet and no checkpoint lies there
     assert document["kimg"] == 160
 
 

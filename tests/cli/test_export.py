@@ -41,11 +41,13 @@ def test_a_package_is_written_and_its_difference_told(model, cli, tmp_path):
         (["--format", "onxx", "--out", "{}/x"], "--format: Expected one of onnx, torch, web"),
         (["--out", "{}/x"], "--format is missing"),
         (["--format", "onnx"], "--out is missing"),
-        (["--format", "torch", "--out", "{}/x", "--cutoff", "99"], "--cutoff must lie in 0.."),
-        (["--format", "torch", "--out", "{}/x", "--tolerance", "0"], "--tolerance must be above 0"),
-        (["--format", "torch", "--out", "{}/x", "--runtime", "y"], "--runtime"),
+        (["--format", "torch", "--out", "{}/x.pt2", "--cutoff", "99"], "--cutoff must lie in 0.."),
+        (["--format", "torch", "--out", "{}/x.pt2", "--tolerance", "0"], "--tolerance must be above 0"),
+        (["--format", "torch", "--out", "{}/x.pt2", "--runtime", "y"], "--runtime"),
         (["--format", "torch", "--out", "{}"], "is a folder"),
-        (["--format", "torch", "--out", "{}/x", "--noise", "some"], "--noise: Expected one of"),
+        (["--format", "onnx", "--out", "{}/a.txt"], "--out: the name must end in .onnx, got "),
+        (["--format", "torch", "--out", "{}/a.onnx"], "--out: the name must end in .pt2, got "),
+        (["--format", "torch", "--out", "{}/x.pt2", "--noise", "some"], "--noise: Expected one of"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(argv, told, model, cli, tmp_path):
@@ -57,7 +59,7 @@ def test_what_cannot_be_exported_is_one_line(argv, told, model, cli, tmp_path):
 
 
 def test_a_model_that_does_not_exist_is_one_line(cli, tmp_path):
-    code, _, error = cli("export", "-m", tmp_path / "no.safetensors", "--format", "torch", "--out", tmp_path / "x")
+    code, _, error = cli("export", "-m", tmp_path / "no.safetensors", "--format", "torch", "--out", tmp_path / "x.pt2")
     assert (code, error.count("\n")) == (2, 1)
     assert "no.safetensors" in error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import SUPPRESS
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
@@ -120,6 +121,15 @@ def test_the_docstring_after_a_field_is_its_help(parser):
     told = parser.format_help()
     assert "--inner.weight" in told
     assert "How heavy." in told
+
+
+def test_choices_are_told_once_and_in_words():
+    parser = CommandParser("try", "Tried.", "[flags]")
+    parser.add_argument("--form", type=Literal["round", "square"], default="round", help="Form.")
+    parser.add_argument("--colour", type=Literal["red", "blue"] | None, default=None, help="Colour.")
+    told = " ".join(parser.format_help().split())
+    assert "--form {round,square} Form. (default: round)" in told
+    assert "--colour COLOUR Colour. (type: red | blue | null, default: null)" in told
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,20 @@ def test_info_prints_what_the_file_says(model, cli):
     code, told, _ = cli("info", "-m", model.parent)
     assert code == 0
     assert "nimg: 1000" in told
-    assert "… and 24 more" in told
+    assert "heldout: 40 pictures" in told
+
+
+def test_info_tells_first_what_a_network_is_and_its_calibration_in_one_line(cli, archive):
+    code, out, _ = cli("info", "landscapes-64")
+    keys = [line.split(":")[0] for line in out.splitlines() if not line.startswith(" ")]
+    assert code == 0
+    assert keys[:6] == ["file", "title", "description", "shape", "data", "licence"]
+    assert "shape: 64×64, 3 channels" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("calibration: ")]
+    assert re.fullmatch(r"calibration: version 3, by \d+ made and \d+ real pictures", line)
+    assert len(out.splitlines()) < 80
+    assert "one of them" in cli("info", "landscapes-64", "-m", "landscapes-128")[2]
+    assert "it is a data set, not a network; 'capriccio dataset inspect'" in cli("info", archive)[2]
 
 
 @pytest.mark.parametrize(
@@ -86,22 +100,30 @@ def test_info_prints_what_the_file_says(model, cli):
         (["generate", "--seeds", "5-3"], "--seeds: "),
         (["generate", "--no-grid", "--no-singles"], "--no-singles and --no-grid"),
         (["generate", "--psi", "x"], "--psi: Expected float. Got value: x"),
-        (["generate", "--class", "2"], "class"),
-        (["generate", "--cutoff", "99"], "cutoff must lie in 0..6"),
-        (["generate", "--batch", "0"], "batch must be at least 1"),
+        (["generate", "--class", "2"], "error: --class: this model has no classes; leave it out."),
+        (["generate", "--cutoff", "99"], "error: --cutoff must lie in 0..6 for this model, got 99."),
+        (["generate", "--batch", "0"], "error: --batch must be at least 1, got 0."),
+        (["generate", "--psi", "11"], "error: --psi must lie in -10..10"),
         (["generate", "--device", "tpu"], "--device"),
         (["mix", "--rows", "x"], "--rows: "),
+        (["mix", "--rows", "{}/found"], "'{}/found' is a folder; its latents are {}/found/latents.safetensors."),
+        (["mix", "--cols", "{}"], "--cols: '{}' is a folder; name seeds like 0-3,7, or a latents file."),
+        (["mix", "--rows", "{}/a.PNG"], "--rows: '{}/a.PNG' is a picture; 'capriccio project' finds its latents."),
         (["mix", "--layers", "corse"], "Did you mean 'coarse'?"),
-        (["mix", "--out", "mix.tif"], "'.tif'"),
+        (["mix", "--out", "mix.bmp"], "'.bmp' is no picture format written here. There are .png, "),
         (["video", "--seeds", "1"], "2 to"),
-        (["video", "--out", "walk.gif"], "'.gif'"),
+        (["video", "--out", "walk.gif"], "'.gif' is no film format. There are "),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(argv, told, model, cli, tmp_path, monkeypatch):
+def test_bad_input_is_one_line_and_writes_nothing(argv, told, model, cli, tmp_path, tmp_path_factory, monkeypatch):
+    given = tmp_path_factory.mktemp("given")
+    (given / "found").mkdir()
+    (given / "found" / "latents.safetensors").touch()
+    (given / "a.PNG").touch()
     monkeypatch.chdir(tmp_path)
-    code, out, err = cli(*argv, "-m", model)
+    code, out, err = cli(*(word.replace("{}", str(given)) for word in argv), "-m", model)
     assert code == 2
-    assert told in err
+    assert told.replace("{}", str(given)) in err
     assert err.startswith("capriccio: error: ")
     assert err.count("\n") == 1
     assert out == ""
@@ -129,7 +151,7 @@ def test_photographs_become_an_archive_and_what_was_left_out_is_listed(cli, tmp_
     (source / "broken.jpg").write_bytes(b"nothing")
     code, out, _ = cli("dataset", "build", source, tmp_path / "built.zip", "--size", "32")
     assert code == 0
-    assert out.startswith("1 pictures of 32×32 in ")
+    assert out.startswith("1 picture of 32×32 in ")
     assert "left out: broken.jpg: " in out
 
 

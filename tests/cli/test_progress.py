@@ -36,3 +36,10 @@ def test_a_terminal_gets_a_bar_that_goes_away(capsys, monkeypatch):
     with shown_progress("painting") as progress:
         progress(1, 3)
     assert capsys.readouterr().out == ""
+
+
+def test_a_bar_for_work_there_may_be_none_of_waits_for_the_first_report(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with shown_progress("measuring", if_any=True):
+        pass
+    assert capsys.readouterr() == ("", "")

@@ -16,5 +16,6 @@ def test_an_address_that_is_taken_or_not_ours_is_told_before_a_network_is_loaded
             code, out, err = cli("serve", *words, "--model", "nowhere.safetensors")
             assert code == 2
             assert "cannot listen there" in err
+            assert "choose another --port" in err
             assert err.count("\n") == 1
             assert out == ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import re
+import runpy
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,19 @@ def test_the_table_of_presets_is_that_of_the_code(name):
     told = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
     assert expected in told, f"docs/presets.md should have the line\n{expected}"
     assert f"* `{name}`: {about(name)}" in told
+
+
+@pytest.mark.parametrize(
+    ("script", "absent"), [("kernel_instructions", "triton"), ("verify_feature_networks", "lpips")]
+)
+def test_a_script_without_its_packages_says_what_to_install(script, absent, monkeypatch):
+    monkeypatch.setitem(sys.modules, absent, None)
+    with pytest.raises(SystemExit, match="pip install"):
+        runpy.run_path(str(ROOT / "scripts" / f"{script}.py"))
+
+
+def test_a_measuring_script_gives_help_before_it_measures(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["metric_speed.py", "--help"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / "scripts" / "metric_speed.py"), run_name="__main__")
+    assert "--count" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -235,7 +236,7 @@ def test_calibrate_then_detect_from_the_command_line(files, capsys):
 def test_a_model_without_calibration_says_which_command_makes_one(files, capsys, monkeypatch):
     monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))
     assert main(["detect", str(files / "ask"), "-m", str(files / "m.safetensors")]) == 2
-    assert "capriccio calibrate" in capsys.readouterr().err
+    assert f"'capriccio calibrate --model {files / 'm.safetensors'} --data PHOTOGRAPHS'" in capsys.readouterr().err
 
 
 def test_a_calibration_from_the_cache_is_found(files, capsys, monkeypatch):
@@ -298,13 +299,43 @@ def test_photographs_that_may_have_been_trained_on_are_refused(files, capsys):
     assert "--unseen" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flags", [["--level", "0.7"], ["--fdr", "2"], ["--batch", "0"]])
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--count", "10"], "--count must be at least 20, got 10."),
+        (["--batch", "0"], "--batch must be at least 1, got 0."),
+        (["--reals", "7"], "--reals must be at least 20, got 7."),
+        (["--data", "nowhere.zip", "--unseen"], "--data: there is no file or folder 'nowhere.zip'."),
+        (["--data", "{}/ask", "--unseen"], "--data: a calibration needs at least 20 photographs; '{}/ask' holds 6."),
+    ],
+)
+def test_what_a_calibration_cannot_do_is_said_before_an_encoder_is_trained(flags, told, files, capsys, monkeypatch):
+    monkeypatch.setattr("capriccio.detection.calibrate.give_encoder", _interrupted)
+    assert main(["calibrate", "-m", str(files / "m.safetensors"), *(f.format(files) for f in flags)]) == 2
+    assert capsys.readouterr().err == f"capriccio: error: {told.format(files)}\n"
+
+
+def test_a_calibration_says_how_many_have_to_be_held_out(files, capsys, monkeypatch):
+    monkeypatch.setattr("capriccio.detection.calibrate.give_encoder", _interrupted)
+    kept = snapshot()
+    facts = replace(kept.facts, data={"heldout": [f"real{i:02d}.png" for i in range(6)]})
+    save_snapshot(files / "run.safetensors", replace(kept, facts=facts))
+    assert main(["calibrate", "-m", str(files / "run.safetensors"), "--data", str(files / "reals")]) == 2
+    assert "half of the 6 held-out ones are 3. Train with --holdout 40 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--level", "0.7"], ["--fdr", "2"], ["--batch", "0"], ["--report", "r"]])
 def test_flags_that_make_no_sense_are_refused(flags, files):
     assert main(["detect", str(files / "ask"), "-m", str(files / "m.safetensors"), *flags]) == 2
 
 
+def test_a_report_has_the_ending_of_a_page(files, capsys):
+    assert main(["detect", str(files / "ask"), "--report", "verdicts"]) == 2
+    assert "--report: the name must end in .html, got 'verdicts'." in capsys.readouterr().err
+
+
 def test_too_few_known_pictures_are_refused():
-    with pytest.raises(UsageError, match="at least"):
+    with pytest.raises(UsageError, match="at least 20 pictures of each kind, got 5 made"):
         calibrate_scores(known(5, 0, 1), None, np.arange(5), None, {})
-    with pytest.raises(UsageError, match="at least"):  # many versions of few pictures
+    with pytest.raises(UsageError, match="got 60 made and 7 real ones"):  # many versions of few pictures
         calibrate_scores(known(60, 0, 1), known(60, 1, 2), np.arange(60), np.arange(60) % 7, {})

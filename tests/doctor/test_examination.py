@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from capriccio.doctor.examination import RULES, LiveDoctor, examine
+from capriccio.doctor.examination import JUDGEABLE, RULES, LiveDoctor, acquitted, examine
 from capriccio.doctor.finding import SEVERITIES
 from capriccio.doctor.installation import examine_installation
 from capriccio.doctor.record import read_run
@@ -16,6 +16,12 @@ def test_the_gravest_comes_first(tmp_path):
     assert list(found) == ["exploding-losses", "discriminator-overfitting", "loader-bound"]
     grades = [SEVERITIES.index(finding.severity) for finding in found.values()]
     assert grades == sorted(grades, reverse=True)
+
+
+def test_every_rule_says_when_it_can_judge(tmp_path):
+    assert list(JUDGEABLE) == list(RULES)
+    record = read_run(write_run(tmp_path, ticks=0))
+    assert acquitted(record, examine(record)) == ([], list(RULES))
 
 
 def test_every_rule_has_its_section_in_the_document():

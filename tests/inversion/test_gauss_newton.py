@@ -117,7 +117,10 @@ def test_without_noise_maps_the_stored_ones_are_painted_with(model, statistics, 
 
 
 def test_the_curvature_is_measured_once_and_kept(model, statistics, tmp_path, monkeypatch):
-    first = curvature_of(model, statistics, tmp_path)
+    told = []
+    first = curvature_of(model, statistics, tmp_path, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (8 * model.w_dim, 8 * model.w_dim)
+    assert told == sorted(set(told))
     monkeypatch.setattr(curvature_module, "mean_curvature", None)
     torch.testing.assert_close(curvature_of(model, statistics, tmp_path).latent, first.latent)
 

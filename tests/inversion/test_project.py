@@ -231,6 +231,24 @@ def test_another_picture_of_the_same_name_or_another_mask_is_not_taken_for_the_f
     assert masked["distance"] != first["distance"]
 
 
+def test_the_command_tells_that_it_measures_the_curvature(snapshot_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("CAPRICCIO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("capriccio.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
+    write_picture(tmp_path / "a.png", 64, 64)
+    arguments = ["project", str(tmp_path / "a.png"), "-m", str(snapshot_file), "--steps", "2"]
+    for folder, measured in (("first", True), ("second", False)):
+        assert main([*arguments, "--out", str(tmp_path / folder)]) == 0
+        assert ("measuring the network's curvature, once: " in capsys.readouterr().err) == measured
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(snapshot_file, tmp_path, capsys):
+    write_picture(tmp_path / "a.png", 64, 64)
+    (tmp_path / "text.txt").write_text("only text")
+    for out in (tmp_path / "text.txt", tmp_path / "text.txt" / "inside"):
+        assert main(["project", str(tmp_path / "a.png"), "-m", str(snapshot_file), "--out", str(out)]) == 2
+        assert f"--out: '{tmp_path / 'text.txt'}' is a file; name a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -249,6 +267,7 @@ def test_a_bad_picture_is_told_in_one_line_and_fails_the_job(make, words, snapsh
     assert code == 1
     assert "not projected" in out.out
     assert words in out.out
+    assert "Latents for" not in out.out
     assert "Traceback" not in out.err
 
 

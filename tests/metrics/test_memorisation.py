@@ -38,7 +38,7 @@ def test_a_single_copy_does_not_hide_among_the_close_samples_that_are_expected()
     found = judge(samples, ratios(100, 2))
     assert found.p_value > 0.01  # its rank alone would not have shown it
     assert (found.verdict, found.copies) == ("suspicious", 1)
-    assert "1 samples are copies" in found.sentence
+    assert "1 sample is a copy" in found.sentence
 
 
 def test_the_probability_is_that_of_random_orders():
@@ -54,7 +54,7 @@ def test_the_probability_is_that_of_random_orders():
 
 
 def test_too_few_heldout_pictures_are_refused():
-    with pytest.raises(DatasetError, match=r"at least 20 held-out pictures.*has 3; train with --holdout"):
+    with pytest.raises(DatasetError, match=r"at least 20 held-out pictures.*has 3; train with --holdout 20 or more\.$"):
         judge(ratios(10, 0), ratios(3, 1))
 
 

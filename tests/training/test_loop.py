@@ -223,7 +223,7 @@ def test_another_run_is_refused_and_its_folder_stays_as_it_was(archive, tmp_path
     before = contents()
     with pytest.raises(RunError, match="already holds a run; add --resume"):
         train(config, run)
-    with pytest.raises(RunError, match="settings differ in: seed"):
+    with pytest.raises(RunError, match="settings differ: seed is 0 there and 1 now"):
         train(replace(config, seed=1), run, resume=True)
     others = write_archive(tmp_path / "others.zip", count=23)
     with pytest.raises(RunError, match="a run on other pictures"):

@@ -54,8 +54,16 @@ def test_what_does_not_decide_what_is_learnt_may_change(folder):
 def test_what_decides_must_stay_once_something_was_saved(folder, change):
     folder.open(replace(CONFIG, **change), resume=True)  # a start that failed binds nobody
     folder.snapshot(0).touch()
-    with pytest.raises(RunError, match=f"holds another run .its settings differ in: {next(iter(change))}"):
+    with pytest.raises(RunError, match=rf"holds another run .its settings differ: {next(iter(change))}\S* is "):
         folder.open(replace(CONFIG, **change), resume=True)
+
+
+def test_another_run_is_told_by_its_settings_and_ours(folder):
+    folder.snapshot(0).touch()
+    other = replace(CONFIG, batch=2 * CONFIG.batch, loss=replace(CONFIG.loss, r1_gamma=9.0))
+    told = rf"batch is {CONFIG.batch} there and {2 * CONFIG.batch} now, loss.r1_gamma is .* there and 9.0 now"
+    with pytest.raises(RunError, match=told):
+        folder.open(other, resume=True)
 
 
 def test_a_run_older_than_a_setting_goes_on(folder):

@@ -139,8 +139,18 @@ def test_going_on_with_another_network_is_refused(other: RunConfig, tmp_path):
     snapshot, _ = states(SHAPE, SHAPE)
     path = tmp_path / "travelling.safetensors"
     save_snapshot(path, snapshot)
-    with pytest.raises(RunError, match=r"holds a network of another shape .*--init-from"):
+    told = rf"for pictures of {SHAPE}, this run has pictures of {other.generator.shape}; .*--init-from"
+    with pytest.raises(RunError, match=told):
         continue_from_snapshot(path, new_state(other, CPU))
+
+
+def test_going_on_with_another_width_is_refused(tmp_path):
+    snapshot, _ = states(SHAPE, SHAPE)
+    save_snapshot(tmp_path / "travelling.safetensors", snapshot)
+    config = run_config(shape=SHAPE)
+    wider = replace(config, generator=replace(config.generator, channel_max=2 * config.generator.channel_max))
+    with pytest.raises(RunError, match=r"holds a network of another shape .*--init-from"):
+        continue_from_snapshot(tmp_path / "travelling.safetensors", new_state(wider, CPU))
 
 
 def test_a_run_from_another_network_keeps_its_average_from_the_start_and_augments_sooner():

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, add_precision
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, existing
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -32,19 +32,21 @@ def run(argv: Sequence[str]) -> int:
         write_calibrated,
     )
     from capriccio.detection.detector import LEVEL
-    from capriccio.detection.scoring import auc
+    from capriccio.detection.scoring import FEWEST, auc
     from capriccio.interop.foreign import is_foreign
     from capriccio.inversion.encoder_training import EncoderTraining
+    from capriccio.inversion.project import default_distance
     from capriccio.loading.model import find_snapshot, load
 
     count = asked.count if asked.count is not None else (_THOROUGH_COUNT if asked.thorough else _COUNT)
+    for flag, value, least in ("--count", count, FEWEST), ("--reals", asked.reals, FEWEST), ("--batch", asked.batch, 1):
+        if value < least:
+            raise UsageError(f"{flag} must be at least {least}, got {value}.")
     request = CalibrationRequest(num_made=count, edits=asked.edits, batch=asked.batch, thorough=asked.thorough)
     images = asked.encoder_images
     if images is None:
         images = _THOROUGH_ENCODER_IMAGES if asked.thorough else EncoderTraining().num_images
     training = EncoderTraining(num_images=images)
-    if asked.reals < 0:
-        raise UsageError(f"--reals must be at least 0, got {asked.reals}.")
     source = find_snapshot(asked.model)
     if asked.out is not None and is_foreign(source):
         raise UsageError(
@@ -53,6 +55,7 @@ def run(argv: Sequence[str]) -> int:
             "calibration is kept in your cache and found by detect."
         )
     model = load(asked.model, device=asked.device, precision=asked.precision)
+    default_distance(model)  # a snapshot without discriminator is refused before an encoder is trained for nothing
     reals = [] if asked.data is None else _photographs(model, asked.data, asked.reals, asked.unseen)
     if asked.encoder == "new" or (asked.encoder == "auto" and model.encoder is None):
         with shown_progress("training an encoder") as progress:
@@ -86,11 +89,15 @@ def run(argv: Sequence[str]) -> int:
 def _photographs(model: Model, data: str, count: int, all_unseen: bool) -> list[Pixels]:
     """Return photographs the network never saw: the run's held-out ones, one half; the other is for final tables.
 
-    Raises: UsageError if the data has none and ``all_unseen`` does not promise that all are.
+    Raises: UsageError if there are too few: of them, or of those that ``all_unseen`` promises to be.
     """
     from capriccio.data.pictures import PictureError
     from capriccio.detection.calibrate import calibration_half
     from capriccio.detection.photographs import read_photographs
+    from capriccio.detection.scoring import FEWEST
+
+    existing(data, "--data")
+    needed = f"--data: a calibration needs at least {FEWEST} photographs;"
 
     names: set[str] | None = None
     if not all_unseen:
@@ -101,6 +108,11 @@ def _photographs(model: Model, data: str, count: int, all_unseen: bool) -> list[
                 "these, add --unseen."
             )
         names = set(calibration_half(heldout)[0])
+        if len(names) < FEWEST:
+            raise UsageError(
+                f"{needed} half of the {len(heldout)} held-out ones are {len(names)}. Train with --holdout "
+                f"{2 * FEWEST} or more, or give pictures the network never saw with --data FOLDER --unseen."
+            )
     try:
         pictures = read_photographs(data, model.shape, names, count)
     except PictureError as error:
@@ -108,6 +120,9 @@ def _photographs(model: Model, data: str, count: int, all_unseen: bool) -> list[
     if not pictures:
         raise UsageError(f"--data {data}: holds none of the pictures that were held out of training; name the data set "
                          "it was trained on, or photographs it never saw with --unseen.")  # fmt: skip
+    if len(pictures) < FEWEST:
+        of = "" if names is None else f" of the {len(names)} held-out ones that a calibration takes"
+        raise UsageError(f"{needed} '{data}' holds {len(pictures)}{of}.")
     return [pixels for _, pixels in pictures]
 
 
@@ -117,10 +132,7 @@ def _parser() -> CommandParser:
         "Measure how well known pictures are reconstructed, so that detect can give error rates.",
         "[--model M] [--data REALS] [--out SNAP] [flags]",
     )
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument(
         "--data", type=str | None, default=None,
         help="Photographs: the data set of the run, of which half the held-out ones are taken, or others with "
@@ -145,9 +157,10 @@ def _parser() -> CommandParser:
         help="For releases: a longer training of the encoder, three starts for each picture, 1000 pictures.",
     )  # fmt: skip
     parser.add_argument(
-        "--count", type=int | None, default=None, help="Pictures of the network; null = 300, with --thorough 1000."
-    )
-    parser.add_argument("--reals", type=int, default=300, help="Most photographs.")
+        "--count", type=int | None, default=None,
+        help="Pictures of the network, at least 20; null = 300, with --thorough 1000.",
+    )  # fmt: skip
+    parser.add_argument("--reals", type=int, default=300, help="At most this many photographs; at least 20.")
     parser.add_argument(
         "--edits", action=YES_NO, default=True, help="Project each again after a random edit, and after a reduction."
     )

@@ -37,10 +37,10 @@ def run(argv: Sequence[str]) -> int:
     print(f"'{destination}' ({to}, {size:.1f} MB): {told}.")
     difference = report.difference
     if difference.largest == 0:
-        print("Eight seeds paint exactly what they painted.")
+        print("Eight test seeds give identical pictures.")
     else:
         mean, largest = difference.mean, difference.largest
-        print(f"Eight seeds differ by {mean:.3g} of 255 grey levels on average, {largest:.3g} at most.")
+        print(f"Eight test seeds differ by {mean:.3g} of 255 grey levels on average, {largest:.3g} at most.")
     for warning in report.warnings:
         print(warning)
     return 0

@@ -6,8 +6,7 @@ import json
 from argparse import SUPPRESS
 from collections.abc import Sequence
 
-from capriccio.cli.dataset_report import checked_path
-from capriccio.cli.parser import CommandParser, existing
+from capriccio.cli.parser import CommandParser, checked_path, existing
 from capriccio.cli.progress import shown_progress
 from capriccio.data.inspection import Inspection, inspect_dataset, save_inspection_page
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import CommandParser
+from capriccio.cli.parser import CommandParser, checked_path
 from capriccio.data.building.page import save_report_page
 from capriccio.data.building.report import BuildReport
-from capriccio.errors import UsageError
 
 _LISTED = 20
 """Files named on the console; the report file has all."""
@@ -29,16 +28,6 @@ def add_report_flags(parser: CommandParser) -> None:
 def report_paths(asked: Namespace) -> tuple[Path | None, Path | None]:
     """Return where the report goes as JSON and as a page, before any work. Raises: UsageError for a wrong ending."""
     return checked_path(asked.report, ".json", "--report"), checked_path(asked.html, ".html", "--html")
-
-
-def checked_path(text: str | None, suffix: str, flag: str) -> Path | None:
-    """Return where a report goes; None = nowhere. Raises: UsageError if the name has another ending."""
-    if text is None:
-        return None
-    path = Path(text)
-    if path.suffix.lower() != suffix:
-        raise UsageError(f"{flag}: the name must end in {suffix}, got '{text}'.")
-    return path
 
 
 def save_report(report: BuildReport, paths: tuple[Path | None, Path | None]) -> None:

@@ -6,16 +6,17 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_precision
+from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_precision, checked_path
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from capriccio.detection.detect import Judged
@@ -32,6 +33,7 @@ def run(argv: Sequence[str]) -> int:
         raise UsageError(f"--batch must be at least 1, got {asked.batch}.")
     if asked.fdr is not None and not 0 < asked.fdr < 1:
         raise UsageError(f"--fdr lies between 0 and 1, got {asked.fdr}.")
+    report_path = checked_path(asked.report, ".html", "--report")
     from capriccio.detection.detector import BASE_RATES, accused_at_fdr
     from capriccio.inversion.targets import find_pictures
     from capriccio.rendering.report import save_report
@@ -52,9 +54,8 @@ def run(argv: Sequence[str]) -> int:
             if asked.fdr is not None:
                 accused = accused_at_fdr([j.verdict.p_not_made for j in judged], asked.fdr)
                 judged = [_with_fdr(j, made) for j, made in zip(judged, accused, strict=True)]
-            if asked.report is not None:
-                path = Path(asked.report)
-                path = path if number == 0 else path.with_stem(f"{path.stem}-{number + 1}")
+            if report_path is not None:
+                path = report_path if number == 0 else report_path.with_stem(f"{report_path.stem}-{number + 1}")
                 title = f"Did {source or 'the bundled model'} make these pictures?"
                 save_report(path, verdict_report(judged, detector.calibration, title))
                 reports.append(str(path))
@@ -89,7 +90,8 @@ def _judged(
     from capriccio.loading.model import load
 
     model = load(source, device=device, precision=asked.precision)
-    detector = Detector(model, stored_calibration(model, cache_folder()), level=asked.level)
+    calibration = stored_calibration(model, cache_folder(), name=source or "MODEL")
+    detector = Detector(model, calibration, level=asked.level)
     if processes.is_main and asked.level < (least := detector.calibration.least_level) < 1:
         print(f"At a level of {asked.level:g} nothing can be called made: the {len(detector.calibration.real)} "
               f"photographs of the calibration tell levels from {least:.2g} on.", file=sys.stderr)  # fmt: skip

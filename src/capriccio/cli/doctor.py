@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, existing
-from capriccio.errors import UsageError
+from capriccio.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from capriccio.doctor.finding import Finding
@@ -29,15 +29,16 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _tell_run(folder: Path, *, as_json: bool) -> int:
-    from capriccio.doctor.examination import RULES, examine
-    from capriccio.doctor.record import read_run
+    from capriccio.doctor.examination import RULES, acquitted, examine
+    from capriccio.doctor.record import RECENT_TICKS, read_run
 
     if not folder.is_dir():
         raise UsageError(f"RUN: '{folder}' is a file; name the folder of a run, the one that was given to --out.")
     record = read_run(folder)
     findings = examine(record)
+    not_found, not_judged = acquitted(record, findings)
     if as_json:
-        facts = {
+        facts: dict[str, object] = {
             "run": str(folder),
             "kimg": record.nimg / 1000,
             "total_kimg": record.config.total_kimg,
@@ -45,16 +46,20 @@ def _tell_run(folder: Path, *, as_json: bool) -> int:
             "epochs": record.epochs,
             "pictures": record.num_pictures,
         }
-        print(json.dumps(facts | _document(findings) | {"looked_for": list(RULES)}, ensure_ascii=False))
+        facts |= _document(findings) | {"looked_for": list(RULES), "not_judged": not_judged}
+        print(json.dumps(facts, ensure_ascii=False))
         return 0
+    young = record.recent() is None
+    if young:
+        print(f"Too early to judge: {counted(len(record.ticks), 'tick')}, at least {RECENT_TICKS} are needed.")
     print(_headline(record))
     _print_findings(findings)
-    unseen = [name for name in RULES if name not in findings]
-    if not findings:
+    if not findings and not young:
         print("Nothing is wrong, as far as can be seen.")
-    print(f"Looked for and not found: {', '.join(unseen)}.")
-    if record.recent() is None:
-        print(f"The run has {len(record.ticks)} ticks: too few to judge how it learns; ask again later.")
+    if not_found:
+        print(f"Looked for and not found: {', '.join(not_found)}.")
+    if not_judged:
+        print(f"Not judged yet: {', '.join(not_judged)}.")
     return 0
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from capriccio.augmentation.pipes import describe as describe_augmentation
 from capriccio.config import RunConfig, to_dict
+from capriccio.errors import counted
 from capriccio.runtime import Processes, choose_device, choose_precision
 from capriccio.subjects import explain_gamma
 from capriccio.training.footprint import footprint
@@ -35,7 +36,8 @@ def describe(config: RunConfig, *, device_name: str, num_processes: int) -> str:
     notes = {
         "generator": f"{needs.generator_parameters:,} parameters",
         "discriminator": f"{needs.discriminator_parameters:,} parameters",
-        "batch": f"{config.batch} = {num_processes} processes × {rounds} rounds × {round_size} pictures",
+        "batch": f"{config.batch} = {_counted_processes(num_processes)} × {counted(rounds, 'round')} × "
+        f"{counted(round_size, 'picture')}",
         "device": f"{device}, {precision.name}: {precision.reason}",
         "memory": f"about {_gib(needs.total_bytes)} a process and PyTorch itself: {_gib(needs.state_bytes)} for "
         f"weights, gradients and Adam, {_gib(needs.phase_bytes)} for the largest phase",
@@ -47,6 +49,10 @@ def describe(config: RunConfig, *, device_name: str, num_processes: int) -> str:
     }
     resolved: str = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
     return resolved + "".join(f"\n# {about:<15}{note}" for about, note in notes.items())
+
+
+def _counted_processes(number: int) -> str:
+    return f"{number} {'process' if number == 1 else 'processes'}"
 
 
 def _gib(num_bytes: int) -> str:

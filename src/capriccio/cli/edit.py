@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from capriccio.cli.parser import CommandParser
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
 from capriccio.cli.progress import shown_progress
-from capriccio.errors import UsageError
+from capriccio.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from capriccio.latent.directions import Directions
@@ -38,7 +38,8 @@ def run(argv: Sequence[str]) -> int:
         written = save_edited(
             model, request, Path(asked.out), file_format=asked.format, quality=asked.quality, progress=progress
         )
-    told = f"{len(written)} files in '{asked.out}': pictures, their latents '{written[-2].name}', '{written[-1].name}'."
+    told = (f"{counted(len(written), 'file')} in '{asked.out}': pictures, their latents '{written[-2].name}', "
+            f"'{written[-1].name}'.")  # fmt: skip
     tell_written(written, told, as_json=asked.json)
     return 0
 

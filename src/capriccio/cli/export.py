@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import CommandParser
+from capriccio.cli.parser import MODEL_HELP, CommandParser, checked_path, folder_to_write
 from capriccio.errors import UsageError
+
+_SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+"""Endings of what is one file."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -19,6 +22,10 @@ def run(argv: Sequence[str]) -> int:
     if asked.runtime is not None and asked.format != "web":
         raise UsageError("--runtime is the browser's part of --format web; leave it out.")
     out = Path(asked.out)
+    if asked.format == "web":
+        folder_to_write(out, "--out")
+    elif not out.is_dir():
+        checked_path(asked.out, _SUFFIXES[asked.format], "--out")
     from capriccio.data.cache import cache_folder
     from capriccio.interop.export import export_torch
     from capriccio.interop.export_web import export_web
@@ -61,15 +68,12 @@ def _parser() -> CommandParser:
         "[--model M] --format onnx|torch|web --out PATH [flags]",
         needed=("--format", "--out"),
     )
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument(
         "--format", type=Literal["onnx", "torch", "web"] | None, default=None,
         help="onnx: an ONNX file; torch: a torch.export package (.pt2); web: a folder with a page that paints.",
     )  # fmt: skip
-    parser.add_argument("--out", type=str | None, default=None, help="File to write; for web, a folder.")
+    parser.add_argument("--out", type=str | None, default=None, help="File to write, .onnx or .pt2; for web, a folder.")
     parser.add_argument(
         "--noise", type=Literal["const", "none", "input"], default="const",
         help="const: the network's own maps, inside the file; none; input: one map per layer as inputs.",

@@ -9,7 +9,7 @@ from typing import Literal
 from capriccio.cli.parser import YES_NO, CommandParser
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
 from capriccio.cli.progress import shown_progress
-from capriccio.errors import UsageError
+from capriccio.errors import UsageError, counted
 
 
 def run(argv: Sequence[str]) -> int:
@@ -33,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
         written = save_generated(model, request, files, progress if processes.is_main else None, processes)
     if not processes.is_main:
         return 0
-    told = f"{len(written)} files in '{files.folder}', the last is '{written[-1].name}'."
+    told = f"{counted(len(written), 'file')} in '{files.folder}', the last is '{written[-1].name}'."
     tell_written(written, told, as_json=asked.json)
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -94,10 +94,7 @@ def _parser() -> CommandParser:
         "Measure a network against real pictures. Every number comes with the protocol it was measured by.",
         "[--model M] [--data D] [--metrics fid50k_full,ppl2_wend] [flags]",
     )
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument(
         "--samples", type=str | None, default=None, help="Measure this folder or archive of pictures, not a model."
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -15,8 +15,9 @@ from capriccio.errors import UsageError
 def run(argv: Sequence[str]) -> int:
     """Look for neighbours, write the sheet and the histogram, and print the verdict."""
     asked = _parser().read(argv)
-    if asked.count < 1:
-        raise UsageError(f"--count must be at least 1, got {asked.count}.")
+    for flag, value in (("--count", asked.count), ("--batch", asked.batch)):
+        if value < 1:
+            raise UsageError(f"{flag} must be at least 1, got {value}.")
     from capriccio.loading.model import load
     from capriccio.metrics.memorisation import find_memorised
     from capriccio.perception.catalogue import Perception
@@ -64,10 +65,7 @@ def _parser() -> CommandParser:
         "[--model M] --data D [flags]",
         needed=("--data",),
     )
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument("--data", type=str, help="The archive or folder it was trained on.")
     parser.add_argument("--count", type=int, default=1000, help="Samples.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the samples.")

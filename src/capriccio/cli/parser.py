@@ -18,9 +18,14 @@ from typing import Any, NoReturn
 
 import yaml
 from docstring_parser import parse_from_object
-from jsonargparse import ActionYesNo, ArgumentParser, Namespace
+from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from capriccio.errors import UsageError, nearest
+
+MODEL_HELP = (
+    "Snapshot, run folder (its newest snapshot), network file of another program, or name of a model: bundled, or "
+    "owner/name on the Hugging Face hub; null = the best bundled one."
+)
 
 DEVICE_HELP = "Where to compute: cpu, cuda, cuda:1, mps; auto = the fastest there is."
 
@@ -35,11 +40,45 @@ _OPTIONAL = (
 """What jsonargparse says of a wrong value where there need not be one: the kind expected, and the value."""
 
 
+_LIKE = 0.7
+"""How like a flag a word must be for a hint: beneath it `--epochs` is taken for `--optimizer.eps`."""
+
+
+class _Help(DefaultHelpFormatter):
+    """Help that names the choices of a flag once, and in words."""
+
+    def _get_type_str(self, action: argparse.Action) -> str | None:
+        told = super()._get_type_str(action)
+        words = re.search(r"Literal\[(.*?)\]", told or "")
+        if words is None:
+            return told
+        if str(action.metavar).startswith("{"):  # they stand beside the flag
+            return None
+        choices = [word.strip(" '") for word in words[1].split(",")]
+        return " | ".join([*choices, "null"] if told is not None and told.startswith("Optional") else choices)
+
+
 class CommandParser(ArgumentParser):
     """Parser of one command: raises :class:`UsageError` with one line that names the flag or file."""
 
-    def __init__(self, command: str, about: str, usage: str, *, needed: Sequence[str] = ()) -> None:
-        """Args: words after `capriccio`; one line about it; its flags in short; values it cannot do without."""
+    def __init__(
+        self,
+        command: str,
+        about: str,
+        usage: str,
+        *,
+        needed: Sequence[str] = (),
+        meant: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make it without flags of its own.
+
+        Args:
+            command: words after `capriccio`.
+            about: one line about it.
+            usage: its flags in short.
+            needed: values it cannot do without.
+            meant: flags of other commands and programs by name, and what does the same here.
+        """
         super().__init__(
             prog=f"capriccio {command}",
             description=about,
@@ -47,8 +86,10 @@ class CommandParser(ArgumentParser):
             allow_abbrev=False,
             default_env=False,
             exit_on_error=False,
+            formatter_class=_Help,
         )
         self._needed = needed
+        self._meant = meant or {}
         self._section_flags: dict[str, str] = {}
         self.add_argument(
             "--config", type=str, action="append", default=[], metavar="FILE",
@@ -127,7 +168,7 @@ class CommandParser(ArgumentParser):
             if not word.startswith("-"):
                 return f"'{word}' was not expected; see '{self.prog} --help'."
             word = word.split("=")[0]
-            return f"'{word}' is not a flag of '{self.prog}'.{nearest(word, options)}"
+            return f"'{word}' is not a flag of '{self.prog}'.{self._nearest(word, options)}"
         if unknown := re.match(r"Option '(.*)' is not accepted", message):
             keys = [action.dest for action in self._actions]
             return f"'{unknown[1]}' is not a setting.{nearest(unknown[1], keys)}"
@@ -135,6 +176,18 @@ class CommandParser(ArgumentParser):
             flags = {action.dest: action.option_strings[0] for action in self._actions if action.option_strings}
             return f"{flags.get(wrong[1], '--' + wrong[1])}: {wrong[2]}"
         return message
+
+    def _nearest(self, word: str, options: Sequence[str]) -> str:
+        """Return a hint at the flag that was meant: by its name, with its section or without; "" if none is near."""
+        if (meant := self._meant.get(word.replace("_", "-"))) is not None:
+            return f" Did you mean '{meant}'?"
+        names = {_last(option): option for option in options} | {option.lstrip("-"): option for option in options}
+        hint = nearest(word.lstrip("-"), names.keys() - {"h", "help"}, likeness=_LIKE)
+        return re.sub("'(.*)'", lambda match: f"'{names[match[1]]}'", hint)
+
+
+def _last(flag: str) -> str:
+    return flag.lstrip("-").rpartition(".")[2]
 
 
 def _kinds(action: argparse.Action) -> tuple[Any, ...]:
@@ -169,7 +222,8 @@ def add_settings(parser: CommandParser, settings: type, aliases: Mapping[str, st
     Args:
         parser: the parser to extend.
         settings: the dataclass; the docstring after a field becomes its help.
-        aliases: short flag by dotted name, such as ``{"loss.r1_gamma": "--gamma"}``; both set the same value.
+        aliases: short flag by dotted name, such as ``{"loss.r1_gamma": "--gamma"}``; both set the same value. A setting
+            outside of sections is also taken with dashes, as other flags are written.
     """
     _add_section(parser, settings, "", aliases, parser.add_argument_group("settings of the run"))
 
@@ -187,10 +241,12 @@ def _add_section(
             continue
         kind: dict[str, Any] = {"action": YES_NO} if types[name] is bool else {"type": types[name]}
         short = [aliases[dotted]] if dotted in aliases else []
+        if not prefix and "_" in name:
+            short.insert(0, f"--{name.replace('_', '-')}")
         if short == [f"--{prefix.rstrip('.')}"]:
             parser.abbreviate(short.pop(), f"--{dotted}")
-        if short and types[name] is bool:
-            short.append(short[0].replace("--", "--no-"))
+        if types[name] is bool:
+            short += [flag.replace("--", "--no-", 1) for flag in short]
         group.add_argument(f"--{dotted}", *short, help=about[name], default=argparse.SUPPRESS, **kind)
 
 
@@ -220,3 +276,22 @@ def existing(path: str | Path, flag: str) -> Path:
     if not found.exists():
         raise UsageError(f"{flag}: there is no file or folder '{found}'.")
     return found
+
+
+def folder_to_write(path: str | Path, flag: str) -> Path:
+    """Return ``path`` as a Path; UsageError naming ``flag`` when a file stands where a folder would have to be."""
+    folder = Path(path)
+    for part in (folder, *folder.parents):
+        if part.is_file():
+            raise UsageError(f"{flag}: '{part}' is a file; name a folder, which is made if it is not there.")
+    return folder
+
+
+def checked_path(text: str | None, suffix: str, flag: str) -> Path | None:
+    """Return ``text`` as a Path, None as None. Raises: UsageError naming ``flag`` if the name has another ending."""
+    if text is None:
+        return None
+    path = Path(text)
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"{flag}: the name must end in {suffix}, got '{text}'.")
+    return path

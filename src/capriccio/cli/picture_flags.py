@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 def add_picture_flags(parser: CommandParser, *, batch: int = 16) -> None:
     """Add the flags that mean the same in every command that paints pictures."""
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument(
         "--tuning", type=str, default="auto",
         help="File of 'project --tune' that the network is changed by; auto: the one beside latents that were found "
@@ -60,18 +57,29 @@ def load_model(asked: Namespace, *sources: Source) -> Model:
     Args:
         asked: the flags.
         sources: what it will paint; latents may have been found for a tuned network.
+
+    Raises: UsageError naming the flag that does not fit the model.
     """
+    from capriccio.latent.files import Latents
     from capriccio.loading.model import load
     from capriccio.rendering.tuned_sources import with_tuning
 
     model = load(asked.model, device=asked.device, precision=asked.precision)
+    _check_look(asked, model, seeded=any(not isinstance(source, Path | Latents) for source in sources))
     return with_tuning(model, sources, asked.tuning)
 
 
 def look_of(asked: Namespace) -> Look:
-    """Return how seeds become pictures: ``--psi``, ``--cutoff``, ``--noise-mode``, ``--class``."""
+    """Return how seeds become pictures: ``--psi``, ``--cutoff``, ``--noise-mode``, ``--class``.
+
+    Raises: UsageError naming the flag that makes no sense for any model; ``--batch``, too.
+    """
     from capriccio.rendering.sources import Look
 
+    if asked.batch < 1:
+        raise UsageError(f"--batch must be at least 1, got {asked.batch}.")
+    if not -10 <= asked.psi <= 10:
+        raise UsageError(f"--psi must lie in -10..10 (1 = no truncation), got {asked.psi}.")
     return Look(
         truncation_psi=asked.psi,
         truncation_cutoff=asked.cutoff,
@@ -80,13 +88,34 @@ def look_of(asked: Namespace) -> Look:
     )
 
 
+def _check_look(asked: Namespace, model: Model, *, seeded: bool) -> None:
+    chosen, cutoff = asked["class"], asked.cutoff
+    if cutoff is not None and not 0 <= cutoff <= model.num_ws:
+        raise UsageError(f"--cutoff must lie in 0..{model.num_ws} for this model, got {cutoff}.")
+    if chosen is not None and not model.c_dim:
+        raise UsageError("--class: this model has no classes; leave it out.")
+    if chosen is not None and not 0 <= chosen < model.c_dim:
+        raise UsageError(f"--class must lie in 0..{model.c_dim - 1} for this model, got {chosen}.")
+    if chosen is None and seeded and model.c_dim:
+        raise UsageError(f"--class is missing: this model is conditional, choose one of 0..{model.c_dim - 1}.")
+
+
 def source_of(text: str, flag: str) -> Source:
     """Return the seeds, or the latents file, that was given to ``flag``.
 
     Raises: UsageError naming the flag.
     """
+    from capriccio.data.archive import is_picture
+    from capriccio.rendering.projection import LATENTS_FILE
     from capriccio.rendering.sources import parse_source
 
+    path = Path(text)
+    if path.is_dir():
+        inside = path / LATENTS_FILE
+        told = f"its latents are {inside}" if inside.is_file() else "name seeds like 0-3,7, or a latents file"
+        raise UsageError(f"{flag}: '{text}' is a folder; {told}.")
+    if is_picture(path.name) and path.is_file():
+        raise UsageError(f"{flag}: '{text}' is a picture; 'capriccio project' finds its latents.")
     try:
         return parse_source(text)
     except UsageError as error:

@@ -14,20 +14,21 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def shown_progress(about: str) -> Iterator[Progress]:
+def shown_progress(about: str, *, if_any: bool = False) -> Iterator[Progress]:
     """Show how far the work called ``about`` is, with its rate and the time that is left.
 
-    Work that ends within a moment leaves no line where there is no terminal.
+    Work that ends within a moment leaves no line where there is no terminal. With ``if_any`` there may be nothing to
+    do, and the bar waits for the first report.
     """
     if sys.stderr.isatty():
-        with _bar(about) as report:
+        with _bar(about, at_once=not if_any) as report:
             yield report
     else:
         yield _Lines(about)
 
 
 @contextmanager
-def _bar(about: str) -> Iterator[Progress]:
+def _bar(about: str, *, at_once: bool) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -39,15 +40,22 @@ def _bar(about: str) -> Iterator[Progress]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(about, total=None, rate="")
-        started = time.monotonic()
+    bars = Bars(*columns, console=Console(stderr=True), transient=True)
+    task = bars.add_task(about, total=None, rate="")
+    started = time.monotonic()
 
-        def report(done: int, total: int) -> None:
-            rate = done / max(time.monotonic() - started, 1e-9)
-            bars.update(task, completed=done, total=total, rate=f"{rate:.1f}/s")
+    def report(done: int, total: int) -> None:
+        bars.start()
+        rate = done / max(time.monotonic() - started, 1e-9)
+        bars.update(task, completed=done, total=total, rate=f"{rate:.1f}/s")
 
+    if at_once:
+        bars.start()
+    try:
         yield report
+    finally:
+        if bars.live.is_started:
+            bars.stop()
 
 
 class _Lines:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, add_precision
+from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, add_precision, folder_to_write
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import JobError, UsageError
 
@@ -23,28 +23,25 @@ def run(argv: Sequence[str]) -> int:
     if not asked.pictures:
         raise UsageError("name at least one picture or a folder of them.")
     from capriccio.inversion.pivotal import TuningSettings
-    from capriccio.inversion.project import ProjectionSettings, default_distance
+    from capriccio.inversion.project import ProjectionSettings, Projector, default_distance
     from capriccio.inversion.targets import find_pictures, open_targets
     from capriccio.loading.model import load
     from capriccio.perception.catalogue import Perception
     from capriccio.perception.weights import parse_sources
-    from capriccio.rendering.projection import ProjectRequest, readable, save_projections
+    from capriccio.rendering.projection import ProjectRequest, save_projections
     from capriccio.rendering.tuning import TuneRequest, save_tunings
 
+    settings = ProjectionSettings(
+        method=asked.method,
+        space=asked.space,
+        num_steps=asked.steps,
+        num_restarts=asked.restarts,
+        num_descent_steps=asked.descent,
+        optimize_noise=asked.optimize_noise,
+        seed=asked.seed,
+    )
     request = ProjectRequest(
-        folder=Path(asked.out),
-        settings=ProjectionSettings(
-            method=asked.method,
-            space=asked.space,
-            num_steps=asked.steps,
-            num_restarts=asked.restarts,
-            num_descent_steps=asked.descent,
-            optimize_noise=asked.optimize_noise,
-            seed=asked.seed,
-        ),
-        batch=asked.batch,
-        film=asked.film,
-        class_index=asked["class"],
+        folder=folder_to_write(asked.out, "--out"), batch=asked.batch, film=asked.film, class_index=asked["class"]
     )
     tuning = None
     if asked.tune != "none":
@@ -65,9 +62,15 @@ def run(argv: Sequence[str]) -> int:
     distance = None if asked.distance == "discriminator" else perception.distance(asked.distance)
     masks = None if asked.mask is None else _mask(Path(asked.mask), model.shape)
     targets = list(open_targets(paths, model.shape))
+    if all(target.pixels is None for target in targets):
+        _tell([{"file": str(target.path), "error": target.problem} for target in targets], as_json=asked.json)
+        raise JobError("none of the pictures could be projected.")
+    c = None if request.class_index is None else model.label(request.class_index)
+    with shown_progress("measuring the network's curvature, once", if_any=True) as measuring:
+        projector = Projector(model, settings, distance=distance, c=c, progress=measuring)
     with shown_progress("projecting") as progress:
         records = save_projections(
-            model, targets, request, distance, masks, lambda step: progress(step.step, step.num_steps)
+            projector, targets, request, masks, lambda step: progress(step.step, step.num_steps)
         )
     if tuning is not None:
         with shown_progress("tuning") as progress:
@@ -75,15 +78,18 @@ def run(argv: Sequence[str]) -> int:
                 model, targets, tuning, distance or default_distance(model), masks,
                 lambda step: progress(step.step, step.num_steps),
             )  # fmt: skip
-    if asked.json:
-        print(json.dumps(records, ensure_ascii=False))
-    else:
-        for line in readable(records):
-            print(line)
+    _tell(records, as_json=asked.json)
+    if not asked.json:
         print(f"Latents for mix, edit, video and generate: '{request.folder / 'latents.safetensors'}'.")
-    if all("error" in record for record in records):
-        raise JobError("none of the pictures could be projected.")
     return 0
+
+
+def _tell(records: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print what was found for each picture, or what is wrong with it."""
+    from capriccio.rendering.projection import readable
+
+    for line in [json.dumps(records, ensure_ascii=False)] if as_json else readable(records):
+        print(line)
 
 
 def _mask(path: Path, shape: ImageShape) -> Tensor:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from capriccio.cli.parser import CommandParser
-from capriccio.errors import UsageError
+from capriccio.cli.parser import MODEL_HELP, CommandParser
+from capriccio.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
@@ -52,7 +52,7 @@ def run(argv: Sequence[str]) -> int:
     if written.difference is not None:
         print(f"Stored in {asked.dtype}: pictures change by at most {written.difference:g} of 255 grey levels.")
     if files:
-        print(f"{len(files)} files in '{folder}'; the card is README.md.")
+        print(f"{counted(len(files), 'file')} in '{folder}'; the card is README.md.")
     if address is not None:
         print(f"Pushed to {address}")
     return 0
@@ -102,10 +102,7 @@ def _parser() -> CommandParser:
         "Push a network with a card of its facts to the Hugging Face hub; the token is that of 'hf auth login'.",
         "[--model M] --to OWNER/NAME [--out FOLDER] [flags]",
     )
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument("--to", type=str | None, default=None, help="OWNER/NAME on the hub; made when it is not there.")
     parser.add_argument("--out", type=str | None, default=None, help="Folder that keeps what is, or would be, pushed.")
     parser.add_argument("--private", action="store_true", help="Make a new repository private.")

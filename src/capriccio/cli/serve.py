@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, existing
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, existing
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
@@ -95,7 +95,10 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise UsageError(f"--host {host} --port {port}: cannot listen there ({error.strerror or error}).") from error
+        raise UsageError(
+            f"--host {host} --port {port}: cannot listen there ({error.strerror or error}); choose another --port, or "
+            "0 for any that is free."
+        ) from error
 
 
 _TRIED = 16
@@ -153,10 +156,7 @@ def _parser() -> CommandParser:
         "[--model M] [--host 127.0.0.1] [--port 8000] [--runs DIR] [flags]",
     )
     flag = parser.add_argument
-    flag(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    flag("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     flag("--host", type=str, default="127.0.0.1", help="Address to listen at; 0.0.0.0 = all of this machine's.")
     flag(
         "--allowed-hosts", type=str | None, default=None,
@@ -171,8 +171,8 @@ def _parser() -> CommandParser:
         "--precision", type=str, default="auto",
         help="Of pictures without a seed: auto, fp32, bf16, fp16. Pictures of a seed are always painted in fp32.",
     )  # fmt: skip
-    flag("--batch", type=int, default=32, help="Most pictures painted at once.")
-    flag("--queue", type=int, default=128, help="Most pictures that wait; more are refused with 429.")
+    flag("--batch", type=int, default=32, help="At most this many pictures at once.")
+    flag("--queue", type=int, default=128, help="At most this many waiting pictures; more are refused with 429.")
     flag("--pool", type=int, default=64, help="Random pictures kept ready.")
     flag(
         "--jobs", type=str | None, default=None,

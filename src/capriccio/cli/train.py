@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_settings, given_settings, parse_size
+from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_settings, folder_to_write, given_settings, parse_size
 from capriccio.cli.run_settings import resolve_run
 from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
 from capriccio.errors import ConfigError, UsageError
 
 _ALIASES = {
     "total_kimg": "--kimg",
-    "batch_per_round": "--batch-per-round",
     "loss.r1_gamma": "--gamma",
     "augment.mode": "--augment",
     "data.labels": "--cond",
@@ -26,9 +24,19 @@ _ALIASES = {
     "data.holdout": "--holdout",
     "data.cache": "--cache",
     "discriminator.freeze_layers": "--freeze-d",
+    "saving.kimg_per_tick": "--kimg-per-tick",
+    "saving.snapshot_kimg": "--snapshot-kimg",
     "saving.snapshot_minutes": "--snapshot-minutes",
     "evaluation.metrics": "--metrics",
 }
+
+_MEANT = {
+    "--lr": "--optimizer.generator_lr",
+    "--learning-rate": "--optimizer.generator_lr",
+    "--model": "--init-from",
+    "-m": "--init-from",
+}
+"""Flags of other commands and programs, and what does the same here."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -44,11 +52,12 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if "out" not in given:
         raise UsageError("--out: name the folder of the run, such as --out runs/first.")
+    folder = folder_to_write(given.out, "--out")
     from capriccio.training.loop import train
 
     train(
         config,
-        Path(given.out),
+        folder,
         resume=bool(given.get("resume")),
         init_from=given.get("init_from"),
         continue_from=given.get("continue_from"),
@@ -72,7 +81,10 @@ def configure(given: Namespace, *, num_processes: int) -> RunConfig:
         data["path"] = str(given.DATA)
     if not data.get("path"):
         raise UsageError("DATA: name the pictures, as in 'capriccio train photos/ --out runs/first'.")
-    return resolve_run(settings, _shape(given, settings), num_processes=num_processes)
+    config = resolve_run(settings, _shape(given, settings), num_processes=num_processes)
+    if config.total_kimg == 0:
+        raise ConfigError("--kimg must be above 0: a run of 0 kimg learns nothing.")
+    return config
 
 
 def _shape(given: Namespace, settings: Mapping[str, Any]) -> ImageShape:
@@ -107,6 +119,7 @@ def _parser() -> CommandParser:
         "train",
         "Train a network on a folder or archive of pictures. With --resume the same line can always be given again.",
         "DATA --out RUN [flags]",
+        meant=_MEANT,
     )
     what = "Folder, archive (.zip) or tar shards of pictures."
     parser.add_argument("DATA", nargs="?", type=str, default=SUPPRESS, help=what)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from capriccio.errors import DatasetError
+from capriccio.errors import DatasetError, counted
 
 INDEX_NAME = "dataset.json"
 """Member that holds the labels and what is known about the set."""
@@ -114,7 +114,7 @@ def open_files(path: Path) -> PictureFiles:
     else:
         raise DatasetError(f"'{path}' is neither a folder nor a .zip archive.")
     if not files.names:
-        empty = "is empty" if not files.others else f"holds {len(files.others)} files, but none is a picture"
+        empty = "is empty" if not files.others else f"holds {counted(len(files.others), 'file')}, but no picture"
         raise DatasetError(f"'{path}' {empty}; pictures end in {', '.join(sorted(IMAGE_SUFFIXES))}.")
     return files
 

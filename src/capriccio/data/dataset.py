@@ -256,7 +256,7 @@ def _check_reducible(native: tuple[int, int], size: tuple[int, int], path: Path)
     if size[0] > native[0] or size[1] > native[1]:
         raise DatasetError(
             f"'{path}' holds pictures of {native[0]}×{native[1]}, too small for {size[0]}×{size[1]} (height×width); "
-            "train at their size or build an archive from larger photographs."
+            "give pictures of at least that size: an archive of larger photographs."
         )
     if size[0] * native[1] != size[1] * native[0]:
         raise DatasetError(

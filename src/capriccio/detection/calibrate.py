@@ -136,10 +136,10 @@ def write_calibrated(source: Path, destination: Path, model: Model, calibration:
     save_snapshot(destination, replace(snapshot, facts=facts, encoder=model.encoder), read_header(source)["dtype"])
 
 
-def stored_calibration(model: Model, cache: Path) -> Calibration:
+def stored_calibration(model: Model, cache: Path, *, name: str = "MODEL") -> Calibration:
     """Return the calibration of a model: its own, or that of an earlier ``capriccio calibrate`` in the cache.
 
-    With one from the cache the model gets the encoder it was calibrated with.
+    With one from the cache the model gets the encoder it was calibrated with. ``name``: the model, as it was asked for.
 
     Raises: SnapshotError with the command that makes one.
     """
@@ -149,7 +149,7 @@ def stored_calibration(model: Model, cache: Path) -> Calibration:
     if not path.is_file():
         raise SnapshotError(
             "this model is not calibrated: nobody has measured how well its own pictures and photographs are "
-            "reconstructed. Run 'capriccio calibrate --model MODEL --data PHOTOGRAPHS' once."
+            f"reconstructed. Run 'capriccio calibrate --model {name} --data PHOTOGRAPHS' once."
         )
     try:
         values = json.loads(path.read_text())

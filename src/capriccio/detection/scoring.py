@@ -204,7 +204,8 @@ def calibrate_scores(
     """  # fmt: skip
     known = [len(np.unique(groups)) for groups in (made_groups, real_groups) if groups is not None]
     if min(known) < FEWEST:
-        raise UsageError(f"a calibration needs at least {FEWEST} pictures of each kind.")
+        got = " made and ".join(map(str, known)) + (" made." if len(known) == 1 else " real ones.")
+        raise UsageError(f"a calibration needs at least {FEWEST} pictures of each kind, got {got}")
     if real is None or real_groups is None:
         return _one_sided(made, made_groups, settings)
     evidence = np.concatenate([made, real])

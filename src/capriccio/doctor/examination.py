@@ -28,11 +28,31 @@ RULES: Mapping[str, Rule] = {
 }
 """Every illness that is looked for; docs/doctor.md has a section on each."""
 
+JUDGEABLE: Mapping[str, Callable[[RunRecord], bool]] = {
+    "exploding-losses": learning.has_learnt,
+    "vanishing-losses": learning.has_learnt,
+    "precision-trouble": lambda record: bool(record.ticks),
+    "discriminator-overfitting": learning.can_overfit,
+    "augmentation-saturated": lambda record: record.recent() is not None,
+    "augmentation-leaking": lambda record: record.recent() is not None,
+    "mode-collapse": pictures.has_sheets,
+    "too-few-pictures": lambda record: record.num_pictures is not None,
+    "loader-bound": lambda record: record.recent() is not None,
+    "disk-filling": machine.knows_growth,
+}
+"""Whether a run has what each rule judges by: one that is too young is acquitted of nothing."""
+
 
 def examine(record: RunRecord) -> dict[str, Finding]:
     """Return what is wrong with a run, by name of the rule, the gravest first."""
     found = {name: finding for name, rule in RULES.items() if (finding := rule(record)) is not None}
     return worst_first(found)
+
+
+def acquitted(record: RunRecord, findings: Mapping[str, Finding]) -> tuple[list[str], list[str]]:
+    """Return the names of rules that found nothing, and of those that could not judge yet."""
+    silent = [name for name in RULES if name not in findings]
+    return [n for n in silent if JUDGEABLE[n](record)], [n for n in silent if not JUDGEABLE[n](record)]
 
 
 class LiveDoctor:

@@ -30,6 +30,19 @@ _FIRST_EPOCHS = 5.0
 """While pictures are new, a discriminator that is sure of them has not learnt them by heart."""
 
 
+def has_learnt(record: RunRecord) -> bool:
+    """Whether losses show more than how the networks were begun."""
+    return record.recent() is not None and record.nimg >= YOUNG_NIMG
+
+
+def can_overfit(record: RunRecord) -> bool:
+    """Whether pictures were shown often enough to be learnt by heart, and logits say whether they were."""
+    recent = record.recent()
+    if recent is None or not has_learnt(record) or (record.epochs is not None and record.epochs < _FIRST_EPOCHS):
+        return False
+    return any(recent.mean(name) is not None for name in (REAL_SIGNS, HELDOUT_OVERFITTING))
+
+
 def exploding_losses(record: RunRecord) -> Finding | None:
     """Losses or logits that are not finite, or beyond any that training needs."""
     recent = record.recent()
@@ -50,7 +63,7 @@ def exploding_losses(record: RunRecord) -> Finding | None:
         )
     largest = {name: max(map(abs, values)) for name in _SCORES if (values := recent.values(name))}
     name = max(largest, key=lambda key: largest[key], default=None)
-    if name is None or largest[name] < _LARGE_SCORE or record.nimg < YOUNG_NIMG:
+    if name is None or largest[name] < _LARGE_SCORE or not has_learnt(record):
         return None
     return Finding(
         severity="warning" if largest[name] < 2 * _LARGE_SCORE else "serious",
@@ -63,7 +76,7 @@ def exploding_losses(record: RunRecord) -> Finding | None:
 def vanishing_losses(record: RunRecord) -> Finding | None:
     """One network beats the other for good, so that nothing is left to learn from."""
     recent = record.recent()
-    if recent is None or record.nimg < YOUNG_NIMG:
+    if recent is None or not has_learnt(record):
         return None
     d_loss, g_loss = recent.mean("Loss/D/loss"), recent.mean("Loss/G/loss")
     real, fake = (recent.mean(name) for name in _SCORES)
@@ -121,7 +134,7 @@ def precision_trouble(record: RunRecord) -> Finding | None:
 def discriminator_overfitting(record: RunRecord) -> Finding | None:
     """The discriminator knows its training pictures by heart: r_t near 1, or r_v towards 1."""
     recent = record.recent()
-    if recent is None or (record.epochs is not None and record.epochs < _FIRST_EPOCHS) or record.nimg < YOUNG_NIMG:
+    if recent is None or not can_overfit(record):
         return None
     r_t, r_v = recent.mean(REAL_SIGNS), recent.mean(HELDOUT_OVERFITTING)
     signs = []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from capriccio.doctor.finding import Finding
 from capriccio.doctor.record import RunRecord
+from capriccio.errors import counted
 
 WAITING = "Timing/data"
 """Milliseconds that an iteration waits for its pictures."""
@@ -41,9 +42,14 @@ def loader_bound(record: RunRecord) -> Finding | None:
     )
 
 
+def knows_growth(record: RunRecord) -> bool:
+    """Whether a checkpoint shows what the run writes, or nothing more will be written."""
+    return record.nimg >= 1000 * record.config.total_kimg or bool(_checkpoints(record))
+
+
 def disk_filling(record: RunRecord) -> Finding | None:
     """What the run will still write is more than there is room for."""
-    checkpoints = _sizes(record.folder / "checkpoints", "checkpoint-*")
+    checkpoints = _checkpoints(record)
     snapshots = _sizes(record.folder / "snapshots", "snapshot-*.safetensors")
     left_kimg = record.config.total_kimg - record.nimg / 1000
     if not checkpoints or left_kimg <= 0:
@@ -100,8 +106,8 @@ def too_few_pictures(record: RunRecord) -> Finding | None:
     return Finding(
         severity="serious" if different < hardly else "warning",
         what="There are too few pictures for the aim.",
-        evidence=f"{count:,} pictures{', mirrored,' if mirror else ''} will be shown {times:,.0f} times each by "
-        f"{record.config.total_kimg:g} kimg; so trained, some {enough:,} should be there.",
+        evidence=f"{counted(count, 'picture')}{', mirrored,' if mirror else ''} will be shown {times:,.0f} times each "
+        f"by {record.config.total_kimg:g} kimg; so trained, some {enough:,} should be there.",
         advice="More pictures help most. Else " + "; or ".join(steps) + ".",
     )
 
@@ -117,6 +123,10 @@ _ENOUGH = {
 From the orders of magnitude in Karras et al. 2020 (ADA): below some thousands a discriminator overfits within the first
 million images, augmentation makes a thousand or two do, transfer a few hundred.
 """
+
+
+def _checkpoints(record: RunRecord) -> list[int]:
+    return _sizes(record.folder / "checkpoints", "checkpoint-*")
 
 
 def _sizes(folder: Path, pattern: str) -> list[int]:

@@ -39,6 +39,13 @@ _AT_THE_CAP = 0.99
 _ABOVE_TARGET = 0.05
 
 
+def has_sheets(record: RunRecord) -> bool:
+    """Whether there is a sheet old enough to be judged, and one of real pictures to hold it against."""
+    _, path = _newest_sheet(record)
+    shape = record.config.generator.shape
+    return path is not None and None not in (_variety_of(record.reals, shape), _variety_of(path, shape))
+
+
 def mode_collapse(record: RunRecord) -> Finding | None:
     """Generated pictures are more alike than real ones."""
     kimg, path = _newest_sheet(record)

@@ -171,7 +171,10 @@ def warnings_about(snapshot: Snapshot) -> list[str]:
     ours = [config.channels_at(level) for level in config.shape.levels]
     if ours not in tables:
         table = ", ".join(f"{r}: {c}" for r, c in zip(config.shape.levels, ours, strict=True))
-        told.append(f"Its feature maps are none of that program's tables; set its table to {{{table}}} before loading.")
+        told.append(
+            "Its feature-map counts match none of rosinality's tables; set the table there to "
+            f"{{{table}}} before loading."
+        )
     return told
 
 

@@ -26,6 +26,9 @@ MAX_DIRECTORY_BYTES = 4 * 2**20
 """Longest table of contents of an archive; a network has a few hundred entries of less than 100 bytes."""
 
 
+_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""Endings of members by which an archive is known for a data set."""
+
 _DAMAGED = (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error, OverflowError, EOFError)
 
 
@@ -100,6 +103,8 @@ def read_archive(data: memoryview) -> Any:
     except _DAMAGED as error:
         raise SnapshotError("it is a damaged or truncated archive.") from error
     pickles = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
+    if not pickles and any(name == "dataset.json" or name.lower().endswith(_PICTURES) for name in members):
+        raise SnapshotError("it is a data set, not a network; 'capriccio dataset inspect' tells what is in it.")
     if len(pickles) != 1:
         raise SnapshotError("it is an archive, but not one of torch.save.")
     folder = pickles[0].removesuffix("data.pkl")

@@ -8,6 +8,7 @@ for all pictures of one network.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +45,15 @@ class Curvature:
 
 
 @torch.no_grad()
-def mean_curvature(generator: Generator, statistics: WStatistics, num_pictures: int = NUM_PICTURES) -> Curvature:
+def mean_curvature(
+    generator: Generator,
+    statistics: WStatistics,
+    num_pictures: int = NUM_PICTURES,
+    progress: Callable[[int, int], None] | None = None,
+) -> Curvature:
     """Measure it on pictures of the network itself, with random noise, half of them truncated.
 
-    One picture takes w_dim paintings.
+    One picture takes w_dim paintings. ``progress`` is called with (done, total) of them.
     """
     rng = stream(_SEED, "curvature")
     synthesis, w_dim = generator.synthesis, statistics.mean.shape[0]
@@ -55,6 +61,7 @@ def mean_curvature(generator: Generator, statistics: WStatistics, num_pictures: 
     shapes = synthesis.noise_shapes()
     total = torch.zeros(w_dim, w_dim, dtype=torch.float64)
     noise_total = [0.0] * len(shapes)
+    done = 0
     for i in range(num_pictures):
         row = int(torch.randint(len(statistics.latents), (), generator=rng))
         v = statistics.to_v(statistics.latents[row : row + 1]) * _PSIS[i % len(_PSIS)]
@@ -66,7 +73,13 @@ def mean_curvature(generator: Generator, statistics: WStatistics, num_pictures: 
 
         here = paint(v, maps)
         moves = torch.eye(w_dim, device=device) * _DIFFERENCE
-        rows = torch.cat([paint(v + part, maps) - here for part in torch.split(moves, _AT_ONCE)]) / _DIFFERENCE
+        parts = []
+        for part in torch.split(moves, _AT_ONCE):
+            parts.append(paint(v + part, maps) - here)
+            done += len(part)
+            if progress is not None:
+                progress(done, num_pictures * w_dim)
+        rows = torch.cat(parts) / _DIFFERENCE
         total += (rows @ rows.T).double().cpu() / num_pictures
         for k, noise in enumerate(maps):
             signs = torch.randint(0, 2, noise.shape, generator=rng).to(device) * 2.0 - 1.0
@@ -76,7 +89,13 @@ def mean_curvature(generator: Generator, statistics: WStatistics, num_pictures: 
     return Curvature(latent=total.to(device, torch.float32), noise=torch.tensor(noise_total, device=device))
 
 
-def curvature_of(model: Model, statistics: WStatistics, cache: Path, c: Tensor | None = None) -> Curvature:
+def curvature_of(
+    model: Model,
+    statistics: WStatistics,
+    cache: Path,
+    c: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Curvature:
     """Return the curvature of a model: from its encoder, from an earlier time in the cache, or measured and kept there.
 
     Args:
@@ -84,6 +103,7 @@ def curvature_of(model: Model, statistics: WStatistics, cache: Path, c: Tensor |
         statistics: of its W.
         cache: the user's cache folder.
         c: the label [1, c_dim] that ``statistics`` are of.
+        progress: called with (done, total) paintings if it has to be measured: minutes on a processor.
     """
     if model.encoder is not None and c is None:
         return Curvature(latent=model.encoder.curvature, noise=model.encoder.noise_curvature)
@@ -94,7 +114,7 @@ def curvature_of(model: Model, statistics: WStatistics, cache: Path, c: Tensor |
         return Curvature(latent=stored["latent"], noise=stored["noise"])
     except (OSError, SafetensorError, KeyError):
         pass  # not there, or damaged: it is measured anew
-    curvature = mean_curvature(model.generator, statistics)
+    curvature = mean_curvature(model.generator, statistics, progress=progress)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:

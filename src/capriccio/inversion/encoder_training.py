@@ -61,10 +61,10 @@ def train_encoder(
         generator: an unconditional network.
         statistics: of its W.
         settings: how much.
-        progress: called with (done, total) pictures.
+        progress: called with (done, total): of paintings that measure the curvature, then of pictures learnt from.
     """
     device = statistics.mean.device
-    curvature = mean_curvature(generator, statistics)
+    curvature = mean_curvature(generator, statistics, progress=progress)
     values, axes = torch.linalg.eigh(curvature.latent.double().cpu())
     axes = axes.to(device, torch.float32)
     weights = values.clamp(min=float(values[-1]) * 1e-7).sqrt().to(device, torch.float32)

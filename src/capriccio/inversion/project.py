@@ -177,6 +177,7 @@ class Projector:
         distance: PerceptualDistance | None = None,
         c: Tensor | None = None,
         cache_dir: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Prepare it.
 
@@ -186,6 +187,7 @@ class Projector:
             distance: what tells how near a reconstruction is; None = by the model's own discriminator.
             c: one label [1, c_dim].
             cache_dir: where the curvature of models lies that carry no encoder; None = $CAPRICCIO_CACHE or the user's.
+            progress: called with (done, total) while the curvature is measured, which is done once for a network.
 
         Raises: UsageError if the model is conditional and no label is given; SnapshotError if it has no discriminator
             and no distance is given.
@@ -198,7 +200,7 @@ class Projector:
         self.statistics: WStatistics = w_statistics(model.generator, c)
         self.curvature: Curvature | None = None
         if self.settings.method == "fast":
-            self.curvature = curvature_of(model, self.statistics, cache_folder(cache_dir), c)
+            self.curvature = curvature_of(model, self.statistics, cache_folder(cache_dir), c, progress)
 
     def start(self, targets: Tensor, masks: Tensor | None = None) -> RunningProjection:
         """Begin to project pictures [N, C, H, W] in −1…1; masks [N, 1, H, W] in 0…1 say which pixels count."""

@@ -129,6 +129,7 @@ def find_memorised(
     Raises: DatasetError if the pictures are others than those it was trained on, or too few were held out.
     """
     split = _training_split(model, data)
+    _check_enough(len(split.heldout))
     fakes = Fakes(
         generator=model.generator,
         name=str(model.card.get("title", "model")),
@@ -193,11 +194,7 @@ def judge(sample_ratios: Tensor, heldout_ratios: Tensor) -> Judgement:
     Raises: DatasetError if there are too few held-out pictures to say.
     """
     n, m = len(sample_ratios), len(heldout_ratios)
-    if m < FEWEST_HELDOUT:
-        raise DatasetError(
-            f"the memorisation check needs at least {FEWEST_HELDOUT} held-out pictures to compare with, this model has "
-            f"{m}; train with --holdout."
-        )
+    _check_enough(m)
     rank = max(round(CLOSE_SHARE * m), 1)
     limit = heldout_ratios.kthvalue(rank).values
     close = int((sample_ratios < limit).sum())
@@ -207,12 +204,20 @@ def judge(sample_ratios: Tensor, heldout_ratios: Tensor) -> Judgement:
         f"held-out pictures do (p = {p:.2g})"
     )
     copies = int((sample_ratios < COPY_RATIO).sum())
-    told += f"; {copies:,} samples are copies or nearly so"
+    told += f"; {copies:,} {'sample is a copy' if copies == 1 else 'samples are copies'} or nearly so"
     if p < _MEMORISED_P and share >= _MEMORISED_SHARE:
         return Judgement("memorised", f"The network repeats training pictures: {told}.", share, copies, p)
     if p < _SUSPICIOUS_P or copies:
         return Judgement("suspicious", f"Some samples are too close to training pictures: {told}.", share, copies, p)
     return Judgement("no sign of memorisation", f"No sign of memorisation: {told}.", share, copies, p)
+
+
+def _check_enough(heldout: int) -> None:
+    if heldout < FEWEST_HELDOUT:
+        raise DatasetError(
+            f"the memorisation check needs at least {FEWEST_HELDOUT} held-out pictures to compare with, this model has "
+            f"{heldout}; train with --holdout {FEWEST_HELDOUT} or more."
+        )
 
 
 def _tail(close: int, n: int, rank: int, m: int) -> float:

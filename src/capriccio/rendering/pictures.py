@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from capriccio.durable import replacing
-from capriccio.errors import UsageError, nearest
+from capriccio.errors import UsageError
 from capriccio.provenance import PictureFormat, Provenance, save_options
 
 SUFFIXES: dict[str, PictureFormat] = {
@@ -27,7 +27,7 @@ def format_of(path: Path) -> PictureFormat:
     """Return the picture format that the ending of ``path`` asks for. Raises: UsageError for any other ending."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise UsageError(f"{path}: '{suffix}' is no picture format written here.{nearest(suffix, SUFFIXES)} "
+        raise UsageError(f"{path}: '{suffix}' is no picture format written here. "
                          f"There are {', '.join(SUFFIXES)}.")  # fmt: skip
     return SUFFIXES[suffix]
 

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from capriccio.durable import replacing
 from capriccio.errors import UsageError
-from capriccio.inversion.project import OnStep, Projection, ProjectionSettings, Projector
+from capriccio.inversion.project import OnStep, Projection, Projector
 from capriccio.inversion.targets import Target, to_images
 from capriccio.latent.files import Latents, load_latents, save_latents
 from capriccio.loading.model import Model
-from capriccio.perception.protocols import PerceptualDistance
 from capriccio.provenance import Provenance
 from capriccio.rendering.grids import Pixels, enlarge, image_grid, scale_to_reach, to_picture, to_uint8
 from capriccio.rendering.pictures import save_picture
@@ -37,12 +36,10 @@ _FRAME_MILLISECONDS = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectRequest:
-    """Pictures, how to project them, where to leave what comes out."""
+    """Where to leave what comes out of a projection, and how many pictures are projected at once."""
 
     folder: Path
     """Everything is written here."""
-    settings: ProjectionSettings
-    """How."""
     batch: int = 16
     """Pictures at once; no result depends on it."""
     film: bool = False
@@ -56,10 +53,9 @@ class ProjectRequest:
 
 
 def save_projections(
-    model: Model,
+    projector: Projector,
     targets: Sequence[Target],
     request: ProjectRequest,
-    distance: PerceptualDistance | None = None,
     masks: Tensor | None = None,
     on_step: OnStep | None = None,
 ) -> list[dict[str, Any]]:
@@ -70,8 +66,7 @@ def save_projections(
     [1, 1, H, W], which pixels count in every picture.
     """
     request.folder.mkdir(parents=True, exist_ok=True)
-    c = None if request.class_index is None else model.label(request.class_index)
-    projector = Projector(model, request.settings, distance=distance, c=c)
+    model = projector.model
     names = folder_names(targets, request.folder)
     records: dict[Path, dict[str, Any]] = {
         t.path: {"file": str(t.path), "error": t.problem} for t in targets if t.pixels is None

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from capriccio.durable import replacing
-from capriccio.errors import JobError, UsageError, nearest
+from capriccio.errors import JobError, UsageError
 from capriccio.latent.paths import ClosedPath
 from capriccio.provenance import PictureFormat, Provenance, save_options
 from capriccio.rendering.grids import Pixels, enlarge, picture_size, to_picture, to_uint8
@@ -120,7 +120,7 @@ def save_video(model: Model, request: VideoRequest, path: str | Path, progress: 
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise UsageError(f"{path}: '{suffix}' is no film format.{nearest(suffix, SUFFIXES)} "
+        raise UsageError(f"{path}: '{suffix}' is no film format. "
                          f"There are {', '.join(SUFFIXES)}.")  # fmt: skip
     av = _import_av(suffix) if suffix in CODECS else None
     film = Film(model, request)

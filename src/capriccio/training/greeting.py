@@ -10,6 +10,7 @@ from capriccio.augmentation.pipes import describe
 from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit, ImageDataset
 from capriccio.data.stream import StreamedPictures
+from capriccio.errors import counted
 from capriccio.runtime import ChosenPrecision, Processes
 from capriccio.subjects import explain_gamma
 from capriccio.training.state import TrainingState
@@ -45,7 +46,7 @@ def greeting(
     ]
     if data.skipped:
         some = "; ".join(f"{file.name} ({file.reason})" for file in data.skipped[:_SKIPPED_SHOWN])
-        lines.append(f"Left out {len(data.skipped)} files, such as: {some}.")
+        lines.append(f"Left out {counted(len(data.skipped), 'file')}, such as: {some}.")
     return lines
 
 
@@ -57,4 +58,4 @@ def number_of_pictures(pictures: ImageDataset) -> float:
 def _amount(pictures: ImageDataset) -> str:
     if isinstance(pictures, StreamedPictures):
         return f"{len(pictures.shards):,} shards, streamed, the first {pictures.num_pictures:,} pictures in memory,"
-    return f"{pictures.num_pictures:,} pictures"
+    return counted(pictures.num_pictures, "picture")

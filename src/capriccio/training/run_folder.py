@@ -32,6 +32,9 @@ rounds, which memory may force, in the draws as well."""
 _MAY_CHANGE_OF_DATA = ("path", "cache")
 """Pictures may move: whether they are the same is seen from their hash."""
 
+_SHOWN = 4
+"""Settings that are named where a folder holds another run."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -156,19 +159,29 @@ class RunFolder:
         before = self.begun_with()
         assert before is not None, "called where a configuration lies"
         old, new = _decisive(before), _decisive(config)
-        differing = sorted(name for name in new if old[name] != new[name])
+        differing = [f"{name} is {old[name]} there and {new[name]} now" for name in sorted(new)
+                     if old.get(name) != new[name]]  # fmt: skip
         if differing:
+            more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
             raise RunError(
-                f"'{self.path}' holds another run (its settings differ in: {', '.join(differing)}); "
+                f"'{self.path}' holds another run (its settings differ: {', '.join(differing[:_SHOWN])}{more}); "
                 "choose another folder, or the same settings."
             )
 
 
 def _decisive(config: RunConfig) -> dict[str, Any]:
-    """Return the settings that decide what is learnt."""
+    """Return the settings that decide what is learnt, by dotted name."""
     settings = {name: value for name, value in to_dict(config).items() if name not in _MAY_CHANGE}
     settings["data"] = {name: value for name, value in settings["data"].items() if name not in _MAY_CHANGE_OF_DATA}
-    return settings
+    return dict(_leaves(settings))
+
+
+def _leaves(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def environment() -> dict[str, Any]:

@@ -55,6 +55,11 @@ def continued_snapshot(path: Path, generator: Generator, discriminator: Discrimi
     snapshot = load_snapshot(path)
     if snapshot.discriminator is None:
         raise RunError(f"'{path}' has no discriminator, so training cannot go on from it; use --init-from.")
+    if snapshot.generator.config.shape != generator.config.shape:
+        raise RunError(
+            f"'{path}' holds a network for pictures of {snapshot.generator.config.shape}, this run has pictures of "
+            f"{generator.config.shape}; train at its size, or take over what fits with --init-from."
+        )
     for mine, theirs in ((generator, snapshot.generator), (discriminator, snapshot.discriminator)):
         differing = sorted(n for n, t in _tensors(mine).items() if _shape_in(theirs, n) != t.shape)
         if differing or len(_tensors(mine)) != len(_tensors(theirs)):
@@ -76,7 +81,7 @@ def init_from_snapshot(path: Path, state: TrainingState) -> list[str]:
     """
     snapshot = read_network(path)
     state.origin_licence = snapshot.facts.licence
-    return [f"init: the licence of {path.name} goes on to bind: {state.origin_licence}.", *take_over(snapshot, state)]
+    return [f"init: the licence of {path.name} still applies: {state.origin_licence}.", *take_over(snapshot, state)]
 
 
 def take_over(snapshot: Snapshot, state: TrainingState) -> list[str]:

@@ -89,7 +89,7 @@ def build_dataset(
         with closing(building.kept()) as kept:
             first = next(kept, None)
             if first is None:
-                raise DatasetError(why_nothing([source.name for source in opened], building.entries))
+                raise DatasetError(why_nothing([source.name for source in opened], building.entries, task.size))
             with writing_archive(dest, size=task.size, image_format=recipe.stored_format, licence=licence) as (
                 writer,
                 facts,

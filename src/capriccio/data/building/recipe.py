@@ -20,6 +20,8 @@ MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 MAX_DUPLICATE_DISTANCE = 16
 """Beyond this many of 64 bits, pictures that have nothing to do with each other meet."""
 
+MAX_ENLARGE = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -74,8 +76,8 @@ class Recipe:
             raise ConfigError("--format jpeg cannot hold RGBA; take png.")
         if not all(0 <= level <= 255 for level in self.background) or len(self.background) != 3:
             raise ConfigError(f"--background must be three numbers in 0..255, got {self.background}.")
-        if not 1 <= self.max_enlarge <= 8:
-            raise ConfigError(f"--max-enlarge must lie in 1..8, got {self.max_enlarge:g}.")
+        if not 1 <= self.max_enlarge <= MAX_ENLARGE:
+            raise ConfigError(f"--max-enlarge must lie in 1..{MAX_ENLARGE}, got {self.max_enlarge:g}.")
         if self.max_aspect is not None and self.max_aspect < 1:
             raise ConfigError(f"--max-aspect is longer over shorter side, at least 1, got {self.max_aspect:g}.")
         if not 0 <= self.duplicate_distance <= MAX_DUPLICATE_DISTANCE:

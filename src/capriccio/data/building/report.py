@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from capriccio.data.building.recipe import MAX_ENLARGE
 from capriccio.durable import replacing
+from capriccio.errors import counted
 
 Status = Literal["kept", "duplicate", "unreadable", "not-an-image", "too-small", "dropped"]
 
@@ -98,9 +101,9 @@ class BuildReport:
         return dict(Counter(flaw for entry in self.entries if entry.status == "kept" for flaw in entry.flaws))
 
     def __str__(self) -> str:
-        left_out = f", {len(self.skipped)} files left out" if self.skipped else ""
+        left_out = f", {counted(len(self.skipped), 'file')} left out" if self.skipped else ""
         grown = f", {self.added} of them new" if self.added is not None else ""
-        return f"{self.count} pictures of {self.height}×{self.width} in '{self.dest}'{grown}{left_out}"
+        return f"{counted(self.count, 'picture')} of {self.height}×{self.width} in '{self.dest}'{grown}{left_out}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report in JSON types."""
@@ -123,14 +126,28 @@ class BuildReport:
             file.write(json.dumps(self.to_dict(), ensure_ascii=False, indent=1).encode("utf-8", "surrogateescape"))
 
 
-def why_nothing(sources: Sequence[str], entries: Sequence[Entry]) -> str:
-    """Return one sentence that says why not a single picture of ``sources`` could be used."""
+def why_nothing(sources: Sequence[str], entries: Sequence[Entry], size: tuple[int, int] | None = None) -> str:
+    """Return one sentence that says why not a single picture of ``sources`` could be used, and what to do.
+
+    ``size``: (height, width) that was asked for and may be asked for otherwise; None = it is settled.
+    """
     where = ", ".join(f"'{source}'" for source in sources)
     if not entries:
         return f"{where} is empty: there is no picture in it."
     status, number = Counter(entry.status for entry in entries).most_common(1)[0]
     first = next(entry for entry in entries if entry.status == status)
-    return (
-        f"{where} holds no usable picture: all {len(entries)} files were left out, most ({number}) as '{status}'; "
-        f"the first of these is '{first.file}': {first.reason}."
-    )
+    if number == len(entries):
+        left_out = f"{'the only file was' if number == 1 else f'all {number} files were'} left out as '{status}'"
+    else:
+        left_out = f"all {len(entries)} files were left out, most ({number}) as '{status}'"
+    told = f"{where} holds no usable picture: {left_out}; the first of these is '{first.file}': {first.reason}"
+    return told + (_remedy(first.size, size) if status == "too-small" and first.size and size else "") + "."
+
+
+def _remedy(found: tuple[int, int], asked: tuple[int, int]) -> str:
+    """Return what to ask for instead so that a picture which is too small is large enough."""
+    factor = max(asked[0] / found[0], asked[1] / found[1])
+    height, width = (math.floor(side / factor + 1e-6) for side in asked)
+    enlarge = math.ceil(factor * 100 - 1e-6) / 100
+    told = f"; give --size {height if height == width else f'{height}x{width}'}"
+    return told + (f", or to 'capriccio dataset build' --max-enlarge {enlarge:g}" if enlarge <= MAX_ENLARGE else "")
