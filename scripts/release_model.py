@@ -86,7 +86,8 @@ def measure(path: Path, data: str, weights: list[str]) -> tuple[list[Evaluation]
     call("metrics", "--model", path, "--data", data, "--metrics", wanted, *flags, "--out", found / "numbers.json")
     if not weights:
         return [read_evaluation(found / "numbers.json")], None
-    call("metrics", "memorisation", "--model", path, "--data", data, "--count", 500, *flags[:2], "--out", found)
+    call("metrics", "memorisation", "--model", path, "--data", data, "--count", 500, "--network", "squeeze", *flags,
+         "--out", found)  # fmt: skip
     return [read_evaluation(found / "numbers.json")], found / "memorisation.json"
 
 
@@ -222,7 +223,7 @@ def page(
     facts, data, last = model.facts, model.facts.data, ticks[-1]
     speed = statistics.median(Span(ticks).values("Timing/images_per_sec"))
     hours, epochs = facts.card["training_hours"], facts.nimg / data["count"]
-    config = yaml.safe_load((run / "config.yaml").read_text())
+    config, began = yaml.safe_load((run / "config.yaml").read_text()), ticks[0].nimg / 1000
     machine, command = sessions(run)
     told_half = "half precision, as it came home from training"
     if half[1]:
@@ -292,7 +293,7 @@ The pictures of seeds 0 to 99 at ψ = 0.7, none chosen. The same at ψ = 1:
 
 ## Training
 
-The same latents through the averaged generator, from the start to the end:
+The same latents through the averaged generator, from {began:.0f} to {facts.nimg / 1000:.0f} thousand images:
 
 ![progress](images/{name}-progress.webp)
 
@@ -332,7 +333,7 @@ def main() -> None:
         return
     if arguments.run is None:
         parser.error("the folder of the run is needed for everything but --numbers-only.")
-    snapshot_file = find_snapshot(arguments.snapshot or arguments.run)
+    snapshot_file = find_snapshot((arguments.snapshot or arguments.run).resolve())  # not the bundled one of that name
     if arguments.page_only:
         path = MODELS / f"{arguments.name}.safetensors"
     else:

@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report("interrupted.", 128 + signal.SIGINT, debug)
     except BrokenPipeError:  # the reader of our output left, as in `capriccio --help | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return 128 + 13  # SIGPIPE, for which Windows has no name
     except Interrupted as stop:
         print(f"capriccio: {stop}", file=sys.stderr)
         return stop.exit_code
