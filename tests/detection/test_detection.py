@@ -324,6 +324,17 @@ def test_a_calibration_says_how_many_have_to_be_held_out(files, capsys, monkeypa
     assert "half of the 6 held-out ones are 3. Train with --holdout 40 or more" in capsys.readouterr().err
 
 
+def test_another_set_with_the_same_names_is_not_taken_for_the_models(files, capsys, monkeypatch):
+    monkeypatch.setattr("capriccio.detection.calibrate.give_encoder", _interrupted)
+    kept, heldout = snapshot(), [f"real{i:02d}.png" for i in range(22)] + [f"more{i}.png" for i in range(30)]
+    asked = ["calibrate", "-m", str(files / "run.safetensors"), "--data", str(files / "reals")]
+    for total, told in ((60, "which had 8 pictures beside those held out, and this has 2."), (54, "at least 20")):
+        facts = replace(kept.facts, data={"heldout": heldout, "total": total})
+        save_snapshot(files / "run.safetensors", replace(kept, facts=facts))
+        assert main(asked) == 2
+        assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flags", [["--level", "0.7"], ["--fdr", "2"], ["--batch", "0"], ["--report", "r"]])
 def test_flags_that_make_no_sense_are_refused(flags, files):
     assert main(["detect", str(files / "ask"), "-m", str(files / "m.safetensors"), *flags]) == 2

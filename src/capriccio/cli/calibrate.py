@@ -114,6 +114,8 @@ def _photographs(model: Model, data: str, count: int, all_unseen: bool) -> list[
                 f"{2 * FEWEST} or more, or give pictures the network never saw with --data FOLDER --unseen."
             )
     try:
+        if names is not None:
+            _check_set(model, data, set(heldout))
         pictures = read_photographs(data, model.shape, names, count)
     except PictureError as error:
         raise UsageError(f"--data {data}: {error}.") from error
@@ -124,6 +126,19 @@ def _photographs(model: Model, data: str, count: int, all_unseen: bool) -> list[
         of = "" if names is None else f" of the {len(names)} held-out ones that a calibration takes"
         raise UsageError(f"{needed} '{data}' holds {len(pictures)}{of}.")
     return [pixels for _, pixels in pictures]
+
+
+def _check_set(model: Model, data: str, heldout: set[str]) -> None:
+    """Raise UsageError if ``data`` is another set than the model's, whose pictures happen to have the same names."""
+    from capriccio.detection.photographs import strangers
+
+    others, before = strangers(data, heldout), model.facts.data.get("total", 0) - len(heldout)
+    if 0 < others < before:  # neither held-out pictures alone, nor the set or what it grew to
+        raise UsageError(
+            f"--data: '{data}' is not the set this model was trained on, which had {before:,} pictures beside those "
+            f"held out, and this has {others:,}. Name that set, its held-out pictures alone, or use --unseen for "
+            "pictures it never saw."
+        )
 
 
 def _parser() -> CommandParser:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from capriccio.config import ImageShape
@@ -24,22 +26,34 @@ def read_photographs(
 
     Raises: PictureError if ``source`` is neither folder nor archive.
     """
-    source = Path(source)
     found: list[tuple[str, Pixels]] = []
+    with _opened(source) as (there, read):
+        for name in there:
+            if len(found) < count and _wanted(name, names):
+                _keep(found, name, read(name), shape)
+    return found
+
+
+def strangers(source: str | Path, names: set[str]) -> int:
+    """Return how many pictures of a folder or archive are none of ``names``. Raises: PictureError as above."""
+    with _opened(source) as (there, _):
+        return sum(not _wanted(name, names) for name in there)
+
+
+@contextmanager
+def _opened(source: str | Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """Give the names of all pictures of a folder or archive, sorted, and what reads one."""
+    source = Path(source)
     if source.is_dir():
         paths = {p.relative_to(source).as_posix(): p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES}
-        for name in sorted(paths):
-            if len(found) < count and _wanted(name, names):
-                _keep(found, name, paths[name].read_bytes(), shape)
-        return found
+        yield sorted(paths), lambda name: paths[name].read_bytes()
+        return
     try:
         with zipfile.ZipFile(source) as archive:
-            for name in sorted(archive.namelist()):
-                if len(found) < count and PurePosixPath(name).suffix.lower() in SUFFIXES and _wanted(name, names):
-                    _keep(found, name, archive.read(name), shape)
+            there = [name for name in archive.namelist() if PurePosixPath(name).suffix.lower() in SUFFIXES]
+            yield sorted(there), archive.read
     except (OSError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise PictureError(f"is neither a folder nor an archive of pictures ({error})") from error
-    return found
 
 
 def _wanted(name: str, names: set[str] | None) -> bool:
