@@ -81,6 +81,8 @@ class Guard:
         try:
             refusal = self._refusal(scope, large)
             if refusal is not None:
+                if large:
+                    refusal.headers.update(_CLOSING)
                 await refusal(scope, receive, send_guarded)
                 return
             self._uploads += large
