@@ -84,6 +84,10 @@ def test_words_of_a_file_may_look_like_numbers(tmp_path):
     path.write_text("seeds: 07\naspect: 3:2\nlayers: 4.50\ncount: 7\n")
     read = parser.read(["--config", str(path)]).as_dict()
     assert read == {"seeds": "07", "aspect": "3:2", "layers": "4.50", "count": 7, "config": []}
+    parser.add_argument("--data.path", type=str)
+    for text in ("data: {path: 07}\n", "data.path: 07\n"):
+        path.write_text(text)
+        assert parser.read(["--config", str(path)]).data.path == "07"
     path.write_text("layers: null\n")
     assert parser.read(["--config", str(path)]).layers is None
     path.write_text("seeds: true\n")

@@ -10,9 +10,7 @@ import argparse
 import dataclasses
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from functools import reduce
-from operator import getitem
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -146,10 +144,7 @@ class CommandParser(ArgumentParser):
             return text  # what is wrong with it is told by who parses it
         if not isinstance(values, dict):
             return text
-        for path, holder, key, value in _leaves(values):
-            if path in words and isinstance(value, int | float) and not isinstance(value, bool):
-                holder[key] = reduce(getitem, path.split("."), written)
-        return yaml.safe_dump(values, sort_keys=False)
+        return yaml.safe_dump(_worded(values, written, words), sort_keys=False)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise UsageError instead of printing the usage and leaving."""
@@ -196,13 +191,18 @@ def _kinds(action: argparse.Action) -> tuple[Any, ...]:
     return typing.get_args(kind) or (kind,)
 
 
-def _leaves(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any], str, Any]]:
-    """Yield (dotted name, the mapping that holds it, its key there, value) of everything in nested mappings."""
+def _worded(values: dict[str, Any], written: Any, words: set[str], above: str = "") -> dict[str, Any]:
+    """Return ``values`` with numbers as they are ``written`` wherever ``words`` has their dotted name."""
+    told: dict[str, Any] = {}
     for key, value in values.items():
+        text = written.get(key) if isinstance(written, dict) else None
         if isinstance(value, dict):
-            yield from _leaves(value, f"{above}{key}.")
+            told[key] = _worded(value, text, words, f"{above}{key}.")
+        elif f"{above}{key}" in words and isinstance(value, int | float) and not isinstance(value, bool):
+            told[key] = text if isinstance(text, str) else str(value)
         else:
-            yield f"{above}{key}", values, key, value
+            told[key] = value
+    return told
 
 
 def add_precision(parser: CommandParser, about: str) -> None:
