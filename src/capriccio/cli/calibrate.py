@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, existing
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, at_least, existing
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -39,9 +39,9 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.loading.model import find_snapshot, load
 
     count = asked.count if asked.count is not None else (_THOROUGH_COUNT if asked.thorough else _COUNT)
-    for flag, value, least in ("--count", count, FEWEST), ("--reals", asked.reals, FEWEST), ("--batch", asked.batch, 1):
-        if value < least:
-            raise UsageError(f"{flag} must be at least {least}, got {value}.")
+    at_least("--count", count, FEWEST)
+    at_least("--reals", asked.reals, FEWEST)
+    at_least("--batch", asked.batch)
     request = CalibrationRequest(num_made=count, edits=asked.edits, batch=asked.batch, thorough=asked.thorough)
     images = asked.encoder_images
     if images is None:
@@ -180,7 +180,7 @@ def _parser() -> CommandParser:
         "--edits", action=YES_NO, default=True, help="Project each again after a random edit, and after a reduction."
     )
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
-    add_precision(parser, "Verdicts are asked for in the same.")
+    add_precision(parser, "Of the highest levels; bf16 is faster. Verdicts are asked for in the same.")
     parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
     parser.add_argument("--json", action="store_true", help="Print facts as one JSON document.")
     return parser

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_precision, checked_path
+from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_precision, at_least, checked_path
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -29,8 +29,7 @@ def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     if not asked.pictures:
         raise UsageError("name at least one picture or a folder of them.")
-    if asked.batch < 1:
-        raise UsageError(f"--batch must be at least 1, got {asked.batch}.")
+    at_least("--batch", asked.batch)
     if asked.fdr is not None and not 0 < asked.fdr < 1:
         raise UsageError(f"--fdr lies between 0 and 1, got {asked.fdr}.")
     report_path = checked_path(asked.report, ".html", "--report")
@@ -60,9 +59,9 @@ def run(argv: Sequence[str]) -> int:
                 save_report(path, verdict_report(judged, detector.calibration, title))
                 reports.append(str(path))
             by_model.append((f"{source} ({model_hash})", [j.verdict for j in judged]))
-    everything = [verdict for _, verdicts in by_model for verdict in verdicts]
     if not processes.is_main:
         return 0
+    everything = [verdict for _, verdicts in by_model for verdict in verdicts]
     if asked.json:
         print(json.dumps([v.to_dict() for v in everything], ensure_ascii=False, allow_nan=False))
     else:
@@ -148,7 +147,7 @@ def _parser() -> CommandParser:
         help="Exit with 1 if any picture gets this verdict; else the exit code says nothing about verdicts.",
     )  # fmt: skip
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
-    add_precision(parser, "The precision must be that of 'capriccio calibrate'.")
+    add_precision(parser, "Of the highest levels; bf16 is faster. The precision must be that of 'capriccio calibrate'.")
     parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
     parser.add_argument("--json", action="store_true", help="Print the verdicts as one JSON document.")
     return parser

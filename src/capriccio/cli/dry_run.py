@@ -36,7 +36,7 @@ def describe(config: RunConfig, *, device_name: str, num_processes: int) -> str:
     notes = {
         "generator": f"{needs.generator_parameters:,} parameters",
         "discriminator": f"{needs.discriminator_parameters:,} parameters",
-        "batch": f"{config.batch} = {_counted_processes(num_processes)} × {counted(rounds, 'round')} × "
+        "batch": f"{config.batch} = {counted(num_processes, 'process', 'processes')} × {counted(rounds, 'round')} × "
         f"{counted(round_size, 'picture')}",
         "device": f"{device}, {precision.name}: {precision.reason}",
         "memory": f"about {_gib(needs.total_bytes)} a process and PyTorch itself: {_gib(needs.state_bytes)} for "
@@ -49,10 +49,6 @@ def describe(config: RunConfig, *, device_name: str, num_processes: int) -> str:
     }
     resolved: str = yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
     return resolved + "".join(f"\n# {about:<15}{note}" for about, note in notes.items())
-
-
-def _counted_processes(number: int) -> str:
-    return f"{number} {'process' if number == 1 else 'processes'}"
 
 
 def _gib(num_bytes: int) -> str:

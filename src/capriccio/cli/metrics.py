@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
@@ -132,9 +132,7 @@ def _parser() -> CommandParser:
     )  # fmt: skip
     computing = parser.add_argument_group("computing")
     computing.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
-    computing.add_argument(
-        "--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32", help="Of the generator; in the card."
-    )
+    add_precision(computing, "Of the generator; in the card.")
     computing.add_argument("--batch", type=int, default=16, help="Pictures painted at once; no number depends on it.")
     parser.add_argument("--out", type=str | None, default=None, metavar="FILE", help="Write numbers and cards as JSON.")
     parser.add_argument("--json", action="store_true", help="Print numbers and cards as one JSON document.")

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser, at_least
 from capriccio.cli.progress import shown_progress
-from capriccio.errors import UsageError
 
 
 def run(argv: Sequence[str]) -> int:
     """Look for neighbours, write the sheet and the histogram, and print the verdict."""
     asked = _parser().read(argv)
-    for flag, value in (("--count", asked.count), ("--batch", asked.batch)):
-        if value < 1:
-            raise UsageError(f"{flag} must be at least 1, got {value}.")
+    at_least("--count", asked.count)
+    at_least("--batch", asked.batch)
     from capriccio.loading.model import load
     from capriccio.metrics.memorisation import find_memorised
     from capriccio.perception.catalogue import Perception

@@ -18,7 +18,7 @@ import yaml
 from docstring_parser import parse_from_object
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from capriccio.errors import UsageError, nearest
+from capriccio.errors import UsageError, closest, nearest
 
 MODEL_HELP = (
     "Snapshot, run folder (its newest snapshot), network file of another program, or name of a model: bundled, or "
@@ -174,11 +174,11 @@ class CommandParser(ArgumentParser):
 
     def _nearest(self, word: str, options: Sequence[str]) -> str:
         """Return a hint at the flag that was meant: by its name, with its section or without; "" if none is near."""
-        if (meant := self._meant.get(word.replace("_", "-"))) is not None:
-            return f" Did you mean '{meant}'?"
-        names = {_last(option): option for option in options} | {option.lstrip("-"): option for option in options}
-        hint = nearest(word.lstrip("-"), names.keys() - {"h", "help"}, likeness=_LIKE)
-        return re.sub("'(.*)'", lambda match: f"'{names[match[1]]}'", hint)
+        meant = self._meant.get(word.replace("_", "-"))
+        if meant is None:
+            names = {_last(option): option for option in options} | {option.lstrip("-"): option for option in options}
+            meant = names.get(closest(word.lstrip("-"), names.keys() - {"h", "help"}, likeness=_LIKE) or "")
+        return "" if meant is None else f" Did you mean '{meant}'?"
 
 
 def _last(flag: str) -> str:
@@ -205,12 +205,9 @@ def _worded(values: dict[str, Any], written: Any, words: set[str], above: str = 
     return told
 
 
-def add_precision(parser: CommandParser, about: str) -> None:
-    """Add ``--precision`` to a command that projects pictures."""
-    parser.add_argument(
-        "--precision", type=typing.Literal["fp32", "bf16", "fp16"], default="fp32",
-        help=f"Of the highest levels; bf16 is faster. {about}",
-    )  # fmt: skip
+def add_precision(flags: Any, about: str) -> None:
+    """Add ``--precision`` to a parser, or to a group of its flags."""
+    flags.add_argument("--precision", type=typing.Literal["fp32", "bf16", "fp16"], default="fp32", help=about)
 
 
 # ---- settings as flags -----------------------------------------------------------------------------------------------
@@ -276,6 +273,12 @@ def existing(path: str | Path, flag: str) -> Path:
     if not found.exists():
         raise UsageError(f"{flag}: there is no file or folder '{found}'.")
     return found
+
+
+def at_least(flag: str, value: int, least: int = 1) -> None:
+    """Raise UsageError naming ``flag`` if its value is too small."""
+    if value < least:
+        raise UsageError(f"{flag} must be at least {least}, got {value}.")
 
 
 def folder_to_write(path: str | Path, flag: str) -> Path:

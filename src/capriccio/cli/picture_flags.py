@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser, add_precision, at_least
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def add_picture_flags(parser: CommandParser, *, batch: int = 16) -> None:
     look.add_argument("--class", type=int | None, default=None, help="Class, for conditional networks.")
     computing = parser.add_argument_group("computing")
     computing.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
-    computing.add_argument(
-        "--precision", type=Literal["fp32", "bf16", "fp16"], default="fp32",
-        help="In fp32 a seed is the same picture in every batch and on every machine, up to rounding; bf16 is faster.",
-    )  # fmt: skip
+    add_precision(
+        computing,
+        "In fp32 a seed is the same picture in every batch and on every machine, up to rounding; bf16 is faster.",
+    )
     computing.add_argument("--batch", type=int, default=batch, help="Pictures painted at once; none depends on it.")
     parser.add_argument("--json", action="store_true", help="Print what was written as one JSON document.")
 
@@ -76,8 +76,7 @@ def look_of(asked: Namespace) -> Look:
     """
     from capriccio.rendering.sources import Look
 
-    if asked.batch < 1:
-        raise UsageError(f"--batch must be at least 1, got {asked.batch}.")
+    at_least("--batch", asked.batch)
     if not -10 <= asked.psi <= 10:
         raise UsageError(f"--psi must lie in -10..10 (1 = no truncation), got {asked.psi}.")
     return Look(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, add_precision, folder_to_write
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, folder_to_write
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import JobError, UsageError
 
@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.loading.model import load
     from capriccio.perception.catalogue import Perception
     from capriccio.perception.weights import parse_sources
-    from capriccio.rendering.projection import ProjectRequest, save_projections
+    from capriccio.rendering.projection import LATENTS_FILE, ProjectRequest, save_projections
     from capriccio.rendering.tuning import TuneRequest, save_tunings
 
     settings = ProjectionSettings(
@@ -80,7 +80,7 @@ def run(argv: Sequence[str]) -> int:
             )  # fmt: skip
     _tell(records, as_json=asked.json)
     if not asked.json:
-        print(f"Latents for mix, edit, video and generate: '{request.folder / 'latents.safetensors'}'.")
+        print(f"Latents for mix, edit, video and generate: '{request.folder / LATENTS_FILE}'.")
     return 0
 
 
@@ -116,10 +116,7 @@ def _parser() -> CommandParser:
         "IMG... [--model M] [--out DIR] [flags]",
     )
     parser.add_argument("pictures", type=str, nargs="*", help="Pictures, or folders of them.")
-    parser.add_argument(
-        "-m", "--model", type=str | None, default=None,
-        help="Snapshot, run folder (its newest snapshot) or name of a bundled model; null = the best bundled one.",
-    )  # fmt: skip
+    parser.add_argument("-m", "--model", type=str | None, default=None, help=MODEL_HELP)
     parser.add_argument("--out", type=str, default="projected", help="Folder for what is found; finished ones stay.")
     parser.add_argument(
         "--method", type=Literal["fast", "official"], default="fast",
@@ -165,7 +162,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--film", action=YES_NO, default=False, help="Keep the way there as an animation.")
     parser.add_argument("--class", type=int | None, default=None, help="Class, for conditional networks.")
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
-    add_precision(parser, "Latents are found in fp32 more exactly.")
+    add_precision(parser, "Of the highest levels; bf16 is faster. Latents are found in fp32 more exactly.")
     parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")
     parser.add_argument("--json", action="store_true", help="Print what was found as one JSON document.")
     return parser

@@ -51,8 +51,8 @@ def examine(record: RunRecord) -> dict[str, Finding]:
 
 def acquitted(record: RunRecord, findings: Mapping[str, Finding]) -> tuple[list[str], list[str]]:
     """Return the names of rules that found nothing, and of those that could not judge yet."""
-    silent = [name for name in RULES if name not in findings]
-    return [n for n in silent if JUDGEABLE[n](record)], [n for n in silent if not JUDGEABLE[n](record)]
+    judged = {name: JUDGEABLE[name](record) for name in RULES if name not in findings}
+    return [name for name, was in judged.items() if was], [name for name, was in judged.items() if not was]
 
 
 class LiveDoctor:

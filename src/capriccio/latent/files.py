@@ -200,7 +200,8 @@ def _checked(
 ) -> tuple[Latents, Extra]:
     """Return latents that fit a network and what else there is, or raise an error that begins with the file's name."""
     try:
-        arrays, record = read()
+        arrays, text = read()
+        record = _record(text)
         latents, extra = _latents(arrays, record), _extra(arrays, record)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
@@ -234,7 +235,7 @@ def _suffix(path: Path) -> str:
     return suffix
 
 
-def _latents(arrays: dict[str, Tensor], record: str | None) -> Latents:
+def _latents(arrays: dict[str, Tensor], record: Mapping[str, Any]) -> Latents:
     ws = arrays.get("ws", arrays.get("w"))
     if ws is None:
         raise _no_latents(arrays)
@@ -243,9 +244,9 @@ def _latents(arrays: dict[str, Tensor], record: str | None) -> Latents:
     return Latents(ws=ws.float(), noise=noise, **facts)
 
 
-def _extra(arrays: dict[str, Tensor], record: str | None) -> Extra:
+def _extra(arrays: dict[str, Tensor], record: Mapping[str, Any]) -> Extra:
     values = {name.removeprefix(_EXTRA): a.float() for name, a in arrays.items() if name.startswith(_EXTRA)}
-    facts = _record(record).get("extra")
+    facts = record.get("extra")
     return Extra(arrays=values, facts=facts if isinstance(facts, dict) else {})
 
 
@@ -262,12 +263,11 @@ def _no_latents(names: Iterable[str]) -> UsageError:
     return UsageError(f"has no array 'ws' (or NVIDIA's 'w'); it has {', '.join(sorted(names)) or 'nothing'}.")
 
 
-def _facts(record: str | None) -> dict[str, Any]:
+def _facts(record: Mapping[str, Any]) -> dict[str, Any]:
     """Names and provenance of a record; a damaged one loses them, never the latents."""
-    values = _record(record)
     try:
-        names = tuple(str(name) for name in values.get("names", ()))
-        provenance = values.get("provenance")
+        names = tuple(str(name) for name in record.get("names", ()))
+        provenance = record.get("provenance")
         return {"names": names, "provenance": Provenance.from_json(json.dumps(provenance)) if provenance else None}
     except (ValueError, AttributeError, TypeError, RecursionError):
         return {}

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from capriccio.data.dataset import DatasetSplit, ImageDataset, open_dataset
-from capriccio.errors import DatasetError
+from capriccio.errors import DatasetError, counted
 from capriccio.loading.model import Model
 from capriccio.metrics.collect import Wanted, collect
 from capriccio.metrics.pictures import DatasetLabels, Fakes, Reals
@@ -204,7 +204,7 @@ def judge(sample_ratios: Tensor, heldout_ratios: Tensor) -> Judgement:
         f"held-out pictures do (p = {p:.2g})"
     )
     copies = int((sample_ratios < COPY_RATIO).sum())
-    told += f"; {copies:,} {'sample is a copy' if copies == 1 else 'samples are copies'} or nearly so"
+    told += f"; {counted(copies, 'sample is a copy', 'samples are copies')} or nearly so"
     if p < _MEMORISED_P and share >= _MEMORISED_SHARE:
         return Judgement("memorised", f"The network repeats training pictures: {told}.", share, copies, p)
     if p < _SUSPICIOUS_P or copies:

@@ -99,7 +99,7 @@ def save_projections(
         for i, target in enumerate(part):
             folder = request.folder / names[target.path]
             records[target.path] = _save_one(
-                model, identities[target.path], result, i, images[i], target, folder, [f[i] for f in frames]
+                model, identities[target.path], result.one(i), images[i], target, folder, [f[i] for f in frames]
             )
     done = [t for t in targets if t.pixels is not None]
     _save_all(model, request.folder, [request.folder / names[t.path] for t in done], [names[t.path] for t in done])
@@ -137,7 +137,6 @@ def _save_one(
     model: Model,
     identity: dict[str, Any],
     result: Projection,
-    i: int,
     image: Tensor,
     target: Target,
     folder: Path,
@@ -147,7 +146,7 @@ def _save_one(
     provenance = Provenance(
         model_hash=model.model_hash, licence=model.licence, kind="projection", latents=(target.path.name,)
     )
-    original, found = (to_picture(to_uint8(x[None])[0]) for x in (image, result.images[i]))
+    original, found = (to_picture(to_uint8(x[None])[0]) for x in (image, result.images[0]))
     # Without a record: it is the caller's picture, cut and resized, and no network made it.
     with replacing(folder / "target.png") as file:
         original.save(file, "PNG")
@@ -158,8 +157,8 @@ def _save_one(
     if frames:
         _save_film(folder / "film.webp", original, frames, scale)
     latents = Latents(
-        ws=result.ws[i : i + 1],
-        noise={name: n[i : i + 1] for name, n in result.noise.items()},
+        ws=result.ws,
+        noise=result.noise,
         names=(target.name,),
         provenance=provenance,
     )
@@ -167,12 +166,12 @@ def _save_one(
     record = {
         "file": str(target.path),
         "folder": str(folder),
-        "distance": float(result.distances[i]),
+        "distance": float(result.distances[0]),
         "distance_name": result.distance.name,
         "resized": target.resized,
         "steps": len(result.history),
-        "history": [round(float(step[i]), 6) for step in result.history],
-        "seconds": result.seconds / len(result.ws),
+        "history": [round(float(step[0]), 6) for step in result.history],
+        "seconds": result.seconds,
     }
     # Written last: a folder with it is complete.
     with replacing(folder / RECORD_FILE) as file:

@@ -140,7 +140,7 @@ class Guard:
             return problems.respond(429, f"Too many requests from one client; try again in {wait} s.",
                                     {"Retry-After": str(wait)})  # fmt: skip
         if large and self._uploads >= self._settings.uploads:
-            return problems.respond(429, "Too many uploads at once; try again in 2 s.", _CLOSING | {"Retry-After": "2"})
+            return problems.respond(429, "Too many uploads at once; try again in 2 s.", {"Retry-After": "2"})
         if repeated := _repeated(scope):
             return problems.respond(422, f"{repeated}: is there more than once, and only one can be meant.")
         key = self._settings.api_key

@@ -24,6 +24,10 @@ def sums(values: Tensor) -> Tensor:
     return torch.stack([torch.ones_like(v).sum(), v.sum(), v.square().sum()])
 
 
+SKIPPED_OF = "Numerics/skipped_steps/"
+"""What the names of counts of skipped steps begin with; the phase follows."""
+
+
 class Statistics:
     """Means and deviations by name, gathered since the last tick without waiting for the device.
 
@@ -101,9 +105,8 @@ class Statistics:
     @staticmethod
     def told_skipped(values: Mapping[str, Mapping[str, float]]) -> str:
         """Return which phases skipped steps, for people, from what :meth:`take` returned; empty = none did."""
-        prefix = "Numerics/skipped_steps/"
-        return ", ".join(f"{entry['mean']:g} of {name.removeprefix(prefix)}" for name, entry in values.items()
-                         if name.startswith(prefix))  # fmt: skip
+        return ", ".join(f"{entry['mean']:g} of {name.removeprefix(SKIPPED_OF)}" for name, entry in values.items()
+                         if name.startswith(SKIPPED_OF))  # fmt: skip
 
     def forget_skipped(self) -> None:
         """Start counting skipped steps anew, after the run was taken back."""
@@ -133,10 +136,13 @@ class Statistics:
             result[f"Timing/{name}"] = {"num": len(seconds), "mean": mean, "std": 0.0}
         # Counted after gradients were shared: these are the same on every process.
         skipped = {phase: float(count) for phase, count in self._skipped.items()}
-        numerics = {"sanitized_gradients": float(self._sanitized), "skipped_steps": sum(skipped.values())}
-        numerics |= {f"skipped_steps/{phase}": count for phase, count in skipped.items() if count}
+        numerics = {
+            "Numerics/sanitized_gradients": float(self._sanitized),
+            "Numerics/skipped_steps": sum(skipped.values()),
+            **{SKIPPED_OF + phase: count for phase, count in skipped.items() if count},
+        }
         for name, value in numerics.items():
-            result[f"Numerics/{name}"] = {"num": 1, "mean": value, "std": 0.0}
+            result[name] = {"num": 1, "mean": value, "std": 0.0}
         self._moments.clear()
         self._seconds.clear()
         self._sanitized = torch.zeros_like(self._sanitized)
