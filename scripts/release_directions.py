@@ -24,7 +24,7 @@ from capriccio.loading.model import Model
 from capriccio.rendering.direction_sheet import SheetRequest, save_direction_sheet
 from capriccio.rendering.edit import EditRequest, Move, save_edited
 from capriccio.rendering.grids import image_grid
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs/images"

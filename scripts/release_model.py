@@ -37,9 +37,9 @@ from capriccio.metrics.results import Evaluation, read_evaluation
 from capriccio.perception.discriminator import discriminator_hash
 from capriccio.rendering.curves import Curve, Plot
 from capriccio.rendering.grids import image_grid, to_picture, to_uint8
+from capriccio.rendering.look import Look
 from capriccio.rendering.mix import MixRequest, save_mix
 from capriccio.rendering.report import plot_file
-from capriccio.rendering.sources import Look
 from capriccio.rendering.video import VideoRequest, save_video
 from capriccio.snapshots.snapshot import load_snapshot, save_snapshot
 

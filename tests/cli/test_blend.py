@@ -69,6 +69,7 @@ def test_shares_can_be_given_at_once_or_by_level(how, networks, cli, tmp_path):
         (["a", "a", "--from", "8"], "both are the same network"),
         (["a", "b", "--from", "8", "--out", "x.pt"], "a snapshot ends in .safetensors"),
         (["a", "b", "--from", "8", "--sheet", "x.tif"], "'.tif'"),
+        (["a", "b", "--from", "8", "--sheet", "x.png", "--psi", "11"], "--psi must lie in -10..10"),
         (["a", "gone", "--from", "8"], "does not exist"),
     ],
 )

@@ -17,7 +17,7 @@ from capriccio.loading.model import Model
 from capriccio.provenance import read_provenance
 from capriccio.rendering.generate import GenerateRequest, generate
 from capriccio.rendering.grids import to_uint8
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 from capriccio.snapshots.snapshot import save_snapshot
 from tests.loading.test_model import snapshot
 

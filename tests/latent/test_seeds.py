@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capriccio.config import MAX_SEED
 from capriccio.errors import UsageError
-from capriccio.latent.seeds import MAX_SEED, format_numbers, parse_seeds
+from capriccio.latent.seeds import format_numbers, parse_seeds
 
 
 def test_ranges_include_both_ends_and_order_is_kept():

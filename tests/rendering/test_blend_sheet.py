@@ -7,7 +7,7 @@ from PIL import Image
 from capriccio.errors import UsageError
 from capriccio.provenance import read_provenance
 from capriccio.rendering.blend_sheet import save_blend_sheet
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 
 
 def test_every_model_has_a_column_with_its_own_pictures(painted, tmp_path):

@@ -7,7 +7,7 @@ from capriccio.latent.files import Latents
 from capriccio.provenance import read_provenance
 from capriccio.rendering import generate as generate_module
 from capriccio.rendering.generate import GenerateRequest, PictureFiles, generate, save_generated
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 from capriccio.runtime import Processes
 
 

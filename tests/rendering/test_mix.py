@@ -8,8 +8,8 @@ from capriccio.latent.mixing import mix
 from capriccio.provenance import read_provenance
 from capriccio.rendering.generate import GenerateRequest, generate
 from capriccio.rendering.grids import to_uint8
+from capriccio.rendering.look import Look
 from capriccio.rendering.mix import MixRequest, mix_cells, save_mix
-from capriccio.rendering.sources import Look
 
 
 def contains(table, picture):

@@ -9,8 +9,8 @@ from capriccio.loading.model import Model
 from capriccio.networks.generator import Generator
 from capriccio.provenance import read_provenance
 from capriccio.rendering.generate import GenerateRequest, PictureFiles, generate, save_generated
+from capriccio.rendering.look import Look
 from capriccio.rendering.mix import MixRequest, mix_cells, save_mix
-from capriccio.rendering.sources import Look
 from capriccio.rendering.video import Film, VideoRequest, save_video
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts
 

@@ -5,7 +5,8 @@ import torch
 
 from capriccio.errors import UsageError
 from capriccio.latent.files import Latents, save_latents
-from capriccio.rendering.sources import Look, open_source, parse_source, provenance_of
+from capriccio.rendering.look import Look
+from capriccio.rendering.sources import open_source, parse_source, provenance_of
 
 
 def test_a_file_is_told_from_seeds_by_its_ending():
@@ -50,9 +51,9 @@ def test_a_source_that_does_not_fit_the_model_is_refused(source, look, says, mod
 
 
 def test_a_conditional_model_asks_for_a_class_and_says_which_there_are(painted):
-    with pytest.raises(UsageError, match=r"choose a class 0\.\.2"):
+    with pytest.raises(UsageError, match=r"choose one of 0\.\.2"):
         open_source(painted(c_dim=3), [1], Look())
-    with pytest.raises(UsageError, match=r"classes 0\.\.2"):
+    with pytest.raises(UsageError, match=r"class must lie in 0\.\.2"):
         open_source(painted(c_dim=3), [1], Look(class_index=3))
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from capriccio.errors import UsageError
 from capriccio.provenance import read_provenance
 from capriccio.rendering.generate import GenerateRequest, generate
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 from capriccio.rendering.video import Film, VideoRequest, save_video
 
 REQUEST = VideoRequest(keys=[1, 2, 3], frames_per_second=10, seconds_per_key=1.0, batch=4)

@@ -14,7 +14,7 @@ from PIL import Image
 from capriccio.latent.files import Latents, load_latents, read_latents, write_latents
 from capriccio.provenance import Provenance, read_provenance
 from capriccio.rendering.generate import GenerateRequest, generate
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 from capriccio.studio.kept import Shelf, called
 
 from .conftest import tiny_model, with_discriminator

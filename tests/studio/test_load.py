@@ -8,7 +8,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 from capriccio.studio.guard import RateLimit
 from capriccio.studio.jobs import JobTable, Outcome
 from capriccio.studio.measures import Measures

@@ -14,9 +14,10 @@ from capriccio.latent.directions import Direction, Directions, move
 from capriccio.provenance import read_provenance
 from capriccio.rendering.generate import GenerateRequest, generate
 from capriccio.rendering.grids import to_uint8
+from capriccio.rendering.look import Look
 from capriccio.rendering.mix import MixRequest, mix_cells
 from capriccio.rendering.pictures import encode_picture
-from capriccio.rendering.sources import Look, open_source
+from capriccio.rendering.sources import open_source
 
 from .conftest import tiny_model
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capriccio.cli.parser import DEVICE_HELP, CommandParser
-from capriccio.cli.picture_flags import source_of, tell_written
+from capriccio.cli.picture_flags import look_as_flags, source_of, tell_written
 from capriccio.errors import SnapshotError, UsageError
 
 if TYPE_CHECKING:
@@ -27,13 +27,16 @@ def run(argv: Sequence[str]) -> int:
         raise UsageError(f"--out: a snapshot ends in .safetensors, got '{out}'.")
     from capriccio.interop.foreign import read_network
     from capriccio.loading.model import Model, find_snapshot
+    from capriccio.rendering.look import Look
     from capriccio.rendering.pictures import format_of
     from capriccio.runtime import choose_device
     from capriccio.snapshots.blending import blend, kinship
     from capriccio.snapshots.snapshot import save_snapshot
 
     if asked.sheet:
-        format_of(Path(asked.sheet))  # a wrong ending is said before the work, not after it
+        format_of(Path(asked.sheet))  # what is wrong with the sheet is said before the work, not after it
+    with look_as_flags():
+        look = Look(truncation_psi=asked.psi)
     device = choose_device(asked.device)
     source = source_of(asked.seeds, "--seeds")
     paths = find_snapshot(asked.A), find_snapshot(asked.B)
@@ -49,10 +52,8 @@ def run(argv: Sequence[str]) -> int:
     written = [out]
     if asked.sheet:
         from capriccio.rendering.blend_sheet import save_blend_sheet
-        from capriccio.rendering.sources import Look
 
         models = {"A": Model(a, device=device), "blend": Model(mixed, device=device), "B": Model(b, device=device)}
-        look = Look(truncation_psi=asked.psi)
         written.append(save_blend_sheet(models, source, look, Path(asked.sheet), title=_told(shares)))
     close = min(kinship(a.generator, b.generator).values())
     told = f"The blend is '{out}': {_told(shares)}. Kinship {close:.3f} at least."

@@ -6,7 +6,8 @@ Torch is imported when a model is loaded, not when help is asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +18,8 @@ from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
-    from capriccio.rendering.sources import Look, Source
+    from capriccio.rendering.look import Look
+    from capriccio.rendering.sources import Source
 
 
 def add_picture_flags(parser: CommandParser, *, batch: int = 16) -> None:
@@ -65,7 +67,8 @@ def load_model(asked: Namespace, *sources: Source) -> Model:
     from capriccio.rendering.tuned_sources import with_tuning
 
     model = load(asked.model, device=asked.device, precision=asked.precision)
-    _check_look(asked, model, seeded=any(not isinstance(source, Path | Latents) for source in sources))
+    with look_as_flags():
+        look_of(asked).check(model, seeded=any(not isinstance(source, Path | Latents) for source in sources))
     return with_tuning(model, sources, asked.tuning)
 
 
@@ -74,29 +77,27 @@ def look_of(asked: Namespace) -> Look:
 
     Raises: UsageError naming the flag that makes no sense for any model; ``--batch``, too.
     """
-    from capriccio.rendering.sources import Look
+    from capriccio.rendering.look import Look
 
     at_least("--batch", asked.batch)
-    if not -10 <= asked.psi <= 10:
-        raise UsageError(f"--psi must lie in -10..10 (1 = no truncation), got {asked.psi}.")
-    return Look(
-        truncation_psi=asked.psi,
-        truncation_cutoff=asked.cutoff,
-        noise_mode=asked.noise_mode,
-        class_index=asked["class"],
-    )
+    with look_as_flags():
+        return Look(
+            truncation_psi=asked.psi,
+            truncation_cutoff=asked.cutoff,
+            noise_mode=asked.noise_mode,
+            class_index=asked["class"],
+        )
 
 
-def _check_look(asked: Namespace, model: Model, *, seeded: bool) -> None:
-    chosen, cutoff = asked["class"], asked.cutoff
-    if cutoff is not None and not 0 <= cutoff <= model.num_ws:
-        raise UsageError(f"--cutoff must lie in 0..{model.num_ws} for this model, got {cutoff}.")
-    if chosen is not None and not model.c_dim:
-        raise UsageError("--class: this model has no classes; leave it out.")
-    if chosen is not None and not 0 <= chosen < model.c_dim:
-        raise UsageError(f"--class must lie in 0..{model.c_dim - 1} for this model, got {chosen}.")
-    if chosen is None and seeded and model.c_dim:
-        raise UsageError(f"--class is missing: this model is conditional, choose one of 0..{model.c_dim - 1}.")
+@contextmanager
+def look_as_flags() -> Iterator[None]:
+    """Let errors about a look name the flag that gave it."""
+    from capriccio.rendering.look import LookError
+
+    try:
+        yield
+    except LookError as error:
+        raise UsageError(f"--{error}") from error
 
 
 def source_of(text: str, flag: str) -> Source:

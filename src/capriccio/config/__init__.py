@@ -30,6 +30,7 @@ from capriccio.config.plain import (
     to_dict,
 )
 from capriccio.config.run import (
+    MAX_SEED,
     CudaGraphs,
     DataConfig,
     EmaConfig,
@@ -48,6 +49,7 @@ from capriccio.config.run import (
 )
 
 __all__ = [
+    "MAX_SEED",
     "MAX_START_SIDE",
     "Activation",
     "Architecture",

@@ -17,6 +17,9 @@ EpilogueForm = Literal["auto", "matrix", "pointwise"]
 Layout = Literal["auto", "channels_last", "contiguous"]
 CudaGraphs = Literal["auto", "on", "off"]
 
+MAX_SEED = 2**32 - 1
+"""Largest seed of a run and of a picture: that of NumPy's RandomState, the field's convention."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
@@ -271,7 +274,7 @@ class RunConfig:
         check(
             "run",
             (self.total_kimg >= 0, f"total_kimg must be at least 0, got {self.total_kimg}"),
-            (0 <= self.seed < 2**32, f"seed must lie in 0..4294967295, got {self.seed}"),
+            (0 <= self.seed <= MAX_SEED, f"seed must lie in 0..{MAX_SEED}, got {self.seed}"),
             (self.batch >= 1, f"batch must be at least 1, got {self.batch}"),
             (rounds is None or rounds >= 1, f"batch_per_round must be at least 1 or null, got {rounds}"),
             (

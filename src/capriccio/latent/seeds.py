@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 
+from capriccio.config import MAX_SEED
 from capriccio.errors import UsageError
-
-MAX_SEED = 2**32 - 1
-"""Largest seed of NumPy's RandomState, the field's convention."""
 
 MAX_SEEDS = 1_000_000
 """Most seeds one command may name."""

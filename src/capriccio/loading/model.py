@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from capriccio.config import FormsConfig, GeneratorConfig, ImageShape
+from capriccio.config import MAX_SEED, FormsConfig, GeneratorConfig, ImageShape
 from capriccio.errors import ShapeError, SnapshotError, UsageError
 from capriccio.interop.foreign import read_network
 from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
@@ -23,9 +23,6 @@ from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
 from capriccio.snapshots.tuning import Tuning, load_tuning, tuned_snapshot
 
 NoiseMode = Literal["const", "none", "random"]
-
-MAX_SEED = 2**32 - 1
-"""Largest seed of the field's random generator."""
 
 
 def load(source: str | Path | None = None, *, device: str | torch.device = "auto", precision: str = "fp32") -> Model:

@@ -27,6 +27,7 @@ from capriccio.metrics.results import Evaluation, MetricResult
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
 from capriccio.networks.precision import precision_name
+from capriccio.ops.truncation import psi_problem
 from capriccio.perception.catalogue import DistanceName, NetworkName, Perception
 from capriccio.perception.protocols import FeatureNetwork, PerceptualDistance
 from capriccio.perception.weights import WeightsSources
@@ -60,8 +61,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.repeats < 1 or self.batch < 1:
             raise UsageError(f"--repeats and --batch must be at least 1, got {self.repeats} and {self.batch}.")
-        if not -10 <= self.psi <= 10:
-            raise UsageError(f"--psi must lie in -10..10 (1 = no truncation), got {self.psi}.")
+        if problem := psi_problem(self.psi):
+            raise UsageError(f"--{problem}")
 
 
 def evaluate(

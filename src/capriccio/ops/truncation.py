@@ -7,6 +7,16 @@ from torch import Tensor
 
 from capriccio.errors import ShapeError, UsageError
 
+MAX_PSI = 10
+"""Largest |ψ| that is taken for meant: far below it pictures fall apart."""
+
+
+def psi_problem(psi: float) -> str | None:
+    """Return what is wrong with ψ as the start of a message, None where nothing is."""
+    if -MAX_PSI <= psi <= MAX_PSI:
+        return None
+    return f"psi must lie in -{MAX_PSI}..{MAX_PSI} (1 = no truncation), got {psi}."
+
 
 def truncate(ws: Tensor, w_avg: Tensor, *, psi: float | Tensor, cutoff: int | None = None) -> Tensor:
     """Move the coarse rows of ``ws`` towards ``w_avg`` and leave the fine rows alone.

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from capriccio.rendering.generate import paint
 from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach
+from capriccio.rendering.look import Look
 from capriccio.rendering.mix import READABLE_SIDE
 from capriccio.rendering.pictures import format_of, save_picture
-from capriccio.rendering.sources import Look, Source, open_source, provenance_of
+from capriccio.rendering.sources import Source, open_source, provenance_of
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model

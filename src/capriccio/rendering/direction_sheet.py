@@ -12,8 +12,9 @@ from capriccio.latent.mixing import describe_rows
 from capriccio.rendering.edit import EditedLatents, Move
 from capriccio.rendering.generate import paint
 from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach
+from capriccio.rendering.look import Look
 from capriccio.rendering.pictures import format_of, save_picture
-from capriccio.rendering.sources import Look, Source, open_source, provenance_of
+from capriccio.rendering.sources import Source, open_source, provenance_of
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model

@@ -17,11 +17,11 @@ from capriccio.latent.mixing import Layers, describe_rows
 from capriccio.provenance import PictureFormat
 from capriccio.rendering.generate import paint
 from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach
+from capriccio.rendering.look import Look
 from capriccio.rendering.mix import READABLE_SIDE
 from capriccio.rendering.pictures import save_picture
 from capriccio.rendering.sources import (
     LatentSource,
-    Look,
     Progress,
     Source,
     StoredLatents,

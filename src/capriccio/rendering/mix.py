@@ -15,8 +15,9 @@ from capriccio.latent.mixing import Layers, describe_rows, level_of_row, mix, ro
 from capriccio.provenance import PictureFormat, Provenance
 from capriccio.rendering.generate import paint
 from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach, to_picture, to_uint8
+from capriccio.rendering.look import Look
 from capriccio.rendering.pictures import format_of, save_picture
-from capriccio.rendering.sources import LatentSource, Look, Progress, Source, open_source, provenance_of
+from capriccio.rendering.sources import LatentSource, Progress, Source, open_source, provenance_of
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model

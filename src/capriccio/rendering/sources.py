@@ -8,44 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
+from capriccio.config import MAX_SEED
 from capriccio.errors import UsageError
 from capriccio.latent.files import SUFFIXES, Latents, load_latents
-from capriccio.latent.seeds import MAX_SEED, parse_seeds
+from capriccio.latent.seeds import parse_seeds
 from capriccio.provenance import Provenance
+from capriccio.rendering.look import Look
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
 
-NoiseMode = Literal["const", "none", "random"]
 Progress = Callable[[int, int], None]
 """Called with (done, total) after every step of a long job."""
 
 Source = Sequence[int] | Path | Latents
 """Seeds, a latents file, or latents."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """How a seed becomes a picture."""
-
-    truncation_psi: float = 1.0
-    """Truncation ψ: 1 = off, 0 = the mean picture. Applies to seeds; stored latents are taken as they are."""
-    truncation_cutoff: int | None = None
-    """Number of coarse rows truncated; None = all."""
-    noise_mode: NoiseMode = "const"
-    """"const": the network's own maps; "none"; "random": drawn from each picture's seed."""
-    class_index: int | None = None
-    """Class, for conditional networks."""
-
-    def __post_init__(self) -> None:
-        if self.noise_mode not in ("const", "none", "random"):
-            raise UsageError(f"noise mode must be const, none or random, got '{self.noise_mode}'.")
-        if not -10 <= self.truncation_psi <= 10:
-            raise UsageError(f"psi must lie in -10..10 (1 = no truncation), got {self.truncation_psi}.")
 
 
 class LatentSource(Protocol):
@@ -178,10 +159,10 @@ def parse_source(text: str) -> Source:
 def open_source(model: Model, source: Source, look: Look) -> LatentSource:
     """Return the latents of ``source``, checked against ``model``.
 
-    Raises: UsageError if there are none, a seed is out of range, the class does not fit the network, or the file is not
-    one of this network.
+    Raises: LookError if the network cannot paint ``look``; UsageError if there are none, a seed is out of range, or the
+    file is not one of this network.
     """
-    _check_look(model, look)
+    look.check(model, seeded=not isinstance(source, Path | Latents))
     if isinstance(source, Latents):
         if tuple(source.ws.shape[1:]) != (model.num_ws, model.w_dim):
             raise UsageError(f"Latents of shape {list(source.ws.shape)} do not fit this model, whose are "
@@ -194,8 +175,6 @@ def open_source(model: Model, source: Source, look: Look) -> LatentSource:
     for seed in source:
         if not 0 <= seed <= MAX_SEED:
             raise UsageError(f"Seed {seed} is out of range; seeds lie in 0..{MAX_SEED}.")
-    if model.c_dim and look.class_index is None:
-        raise UsageError(f"This model is conditional: choose a class 0..{model.c_dim - 1}.")
     return SeededLatents(model, tuple(source), look)
 
 
@@ -217,14 +196,3 @@ def provenance_of(
         class_index=look.class_index if seeds else None,
         tuned_from=model.tuned_from,
     )
-
-
-def _check_look(model: Model, look: Look) -> None:
-    if look.truncation_cutoff is not None and not 0 <= look.truncation_cutoff <= model.num_ws:
-        raise UsageError(f"cutoff must lie in 0..{model.num_ws} for this model, got {look.truncation_cutoff}.")
-    if look.class_index is None:
-        return
-    if not model.c_dim:
-        raise UsageError(f"This model has no classes; leave class {look.class_index} out.")
-    if not 0 <= look.class_index < model.c_dim:
-        raise UsageError(f"Class {look.class_index} is not there; this model has classes 0..{model.c_dim - 1}.")

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Request
 
 from capriccio.latent.files import Latents
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 from capriccio.rendering.video import Film, VideoRequest, save_video
 from capriccio.studio.answers import JobState
 from capriccio.studio.jobs import Outcome, Tell

@@ -18,8 +18,9 @@ from capriccio.latent.mixing import mix, rows_of
 from capriccio.provenance import PictureFormat, Provenance
 from capriccio.rendering.edit import Move
 from capriccio.rendering.grids import to_picture, to_uint8
+from capriccio.rendering.look import Look
 from capriccio.rendering.pictures import check_size, encode_picture
-from capriccio.rendering.sources import LatentSource, Look, open_source, provenance_of
+from capriccio.rendering.sources import LatentSource, open_source, provenance_of
 from capriccio.studio.kept import PROJECTED, Kept
 from capriccio.studio.recipes import Order, Origin, Recipe
 

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from concurrent.futures import Future
 from dataclasses import replace
 
-from capriccio.latent.seeds import MAX_SEED
+from capriccio.config import MAX_SEED
 from capriccio.studio.recipes import Order, Recipe
 from capriccio.studio.worker import Waiting
 

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
+from capriccio.config import MAX_SEED
 from capriccio.errors import UsageError
-from capriccio.latent.seeds import MAX_SEED
+from capriccio.ops.truncation import MAX_PSI
 from capriccio.provenance import PictureFormat
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 from capriccio.studio.problems import Problem
 from capriccio.studio.recipes import Order, Origin, Recipe, Step
 from capriccio.studio.service import Studio
@@ -48,7 +49,7 @@ class LookQuery(BaseModel):
 
     model_config = _STRICT
 
-    psi: float | None = Field(None, ge=-10, le=10, allow_inf_nan=False, description="Truncation; 1 = none.")
+    psi: float | None = Field(None, ge=-MAX_PSI, le=MAX_PSI, allow_inf_nan=False, description="Truncation; 1 = none.")
     cutoff: int | None = Field(None, ge=0, le=100, description="Rows truncated, from coarse; absent = all.")
     class_index: int | None = Field(None, alias="class", ge=0, le=100_000, description="Class of a conditional model.")
     noise: Literal["const", "none", "random"] = Field("const", description="The network's noise, none, or by seed.")
@@ -166,7 +167,7 @@ class WalkRequest(BaseModel):
     keys: list[Key] = Field(
         ..., min_length=2, max_length=MAX_KEYS, description="Seeds or ids of latents; the walk returns to the first."
     )
-    psi: float | None = Field(None, ge=-10, le=10, allow_inf_nan=False)
+    psi: float | None = Field(None, ge=-MAX_PSI, le=MAX_PSI, allow_inf_nan=False)
     class_index: int | None = Field(None, alias="class", ge=0, le=100_000)
     seconds_per_key: float = Field(1.5, ge=0.2, le=10, allow_inf_nan=False)
     frames_per_second: int = Field(24, ge=4, le=60)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from capriccio import __version__
 from capriccio.provenance import PictureFormat
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 from capriccio.studio.kept import Kept
 
 Origin = int | Kept

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from capriccio.errors import UsageError
 from capriccio.latent.directions import Directions, load_directions
-from capriccio.rendering.sources import Look
+from capriccio.rendering.look import Look
 from capriccio.studio.answers import JobState
 from capriccio.studio.inverters import Inverters
 from capriccio.studio.job_file import JobFile

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 from pydantic import Field
 
-from capriccio.latent.seeds import MAX_SEED
+from capriccio.config import MAX_SEED
 from capriccio.rendering.markup import escape
 from capriccio.studio.guard import POLICY
 from capriccio.studio.painting import MEDIA_TYPES

@@ -18,9 +18,9 @@ from capriccio.latent.files import Latents
 from capriccio.loading.model import Model
 from capriccio.ops.quantize import dequantize, quantize
 from capriccio.rendering.grids import enlarge, image_grid, to_picture, to_uint8
+from capriccio.rendering.look import Look
 from capriccio.rendering.mix import MixRequest, save_mix
 from capriccio.rendering.report import Command, Section
-from capriccio.rendering.sources import Look
 from capriccio.rendering.verdicts import score_histogram, verdict_sheet, verdict_table
 
 PROJECTED = (4, 2, 7)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from capriccio.cli.tour.figures import say, sheet, shown
 from capriccio.loading.model import Model
+from capriccio.rendering.look import Look
 from capriccio.rendering.mix import MixRequest, save_mix
 from capriccio.rendering.report import Block, Command, Section
-from capriccio.rendering.sources import Look
 from capriccio.rendering.video import VideoRequest, save_video
 
 WALK_SEEDS = (11, 23, 35, 47)
