@@ -20,7 +20,7 @@ from capriccio.config import AugmentConfig, ImageShape, RunConfig, to_dict
 from capriccio.errors import DivergedError, Interrupted, RunError, ShapeError, SnapshotError, StorageError, UsageError
 from capriccio.snapshots.snapshot import load_snapshot, read_header, save_snapshot
 from capriccio.training import loop as loop_module
-from capriccio.training import losses
+from capriccio.training import losses, saving
 from capriccio.training.iteration import Phases
 from capriccio.training.loop import train
 from tests.training.tiny import ADA, run_config, write_archive
@@ -293,16 +293,16 @@ def test_not_enough_disk_for_a_checkpoint_is_said_and_the_run_goes_on(archive, t
 
 def test_a_run_without_room_for_its_last_snapshot_fails_and_can_be_finished(archive, tmp_path, monkeypatch, story):
     config, run = run_config(archive), tmp_path / "run"
-    real = loop_module.take_snapshot
+    real = saving.take_snapshot
 
     def full(*args):
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(loop_module, "take_snapshot", full)
+    monkeypatch.setattr(saving, "take_snapshot", full)
     with pytest.raises(StorageError, match="the disk is full"):
         train(config, run, echo=story.append)
     assert "Warning: the disk is full" in story
-    monkeypatch.setattr(loop_module, "take_snapshot", real)
+    monkeypatch.setattr(saving, "take_snapshot", real)
     assert load_snapshot(train(config, run, resume=True, echo=story.append)).facts.nimg == 48
 
 

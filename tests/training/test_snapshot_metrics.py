@@ -15,8 +15,9 @@ from capriccio.config import EvaluationConfig, RunConfig
 from capriccio.errors import ConfigError, Interrupted, UsageError
 from capriccio.metrics.evaluation import evaluate
 from capriccio.runtime import Processes
-from capriccio.training import loop
+from capriccio.training import saving
 from capriccio.training.loop import train
+from capriccio.training.run_folder import RunFolder
 from capriccio.training.snapshot_metrics import SnapshotMetrics
 from tests.training.tiny import CPU, run_config
 
@@ -74,7 +75,7 @@ def test_the_best_snapshot_is_named_and_never_removed(archive, tmp_path):
     assert metrics.measured(2000)
     assert not metrics.measured(4000)
 
-    removed = loop.RunFolder(tmp_path).prune_snapshots(replace(config.saving, keep_snapshots=1), best=best.snapshot)
+    removed = RunFolder(tmp_path).prune_snapshots(replace(config.saving, keep_snapshots=1), best=best.snapshot)
     assert removed == ["snapshot-000001.safetensors"]
     metrics.trim(1500)
     assert not metrics.measured(2000)
@@ -108,13 +109,13 @@ def test_a_session_stopped_while_it_measured_is_made_up_for(archive, tmp_path, m
 
 
 def test_a_network_that_cannot_be_measured_costs_the_number_not_the_run(archive, tmp_path, monkeypatch, say):
-    original = loop.take_snapshot
+    original = saving.take_snapshot
 
     def broken(path, config, state, *rest):
         original(path, config, state, *rest)
         state.generator_ema.synthesis.blocks["4"].constant_input.data.fill_(float("nan"))
 
-    monkeypatch.setattr(loop, "take_snapshot", broken)
+    monkeypatch.setattr(saving, "take_snapshot", broken)
     config = replace(measuring(archive), ema=replace(run_config().ema, half_life_kimg=100.0))
     last = train(config, tmp_path, echo=say.append)
     assert last.exists()

@@ -25,7 +25,6 @@ from capriccio.errors import (
     Interrupted,
     JobError,
     RunError,
-    StorageError,
     WorkerError,
 )
 from capriccio.interop.foreign import read_network
@@ -43,7 +42,7 @@ from capriccio.runtime import (
     joined_processes,
     tuned_libraries,
 )
-from capriccio.training.checkpoint import load_newest, remove_old, save_checkpoint
+from capriccio.training.checkpoint import load_newest
 from capriccio.training.draws import SeededDraws
 from capriccio.training.feed import Feed, open_data
 from capriccio.training.greeting import greeting, number_of_pictures
@@ -52,10 +51,9 @@ from capriccio.training.overfitting import Overfitting, measure_overfitting
 from capriccio.training.recording import Recorder, choose_runner, is_recorded
 from capriccio.training.report import RunLog, Statistics, memory_use
 from capriccio.training.run_folder import RunFolder
-from capriccio.training.samples import SampleSheet, save_reals
+from capriccio.training.saving import Saver
 from capriccio.training.snapshot_metrics import SnapshotMetrics
 from capriccio.training.state import TrainingState, new_state
-from capriccio.training.take_snapshot import take_snapshot
 from capriccio.training.tick import Tick
 from capriccio.training.transfer import continue_from_snapshot, continued_snapshot, init_from_snapshot
 
@@ -166,19 +164,14 @@ class _Origin:
 
 
 @dataclass
-class _Clock:
-    """When things happened last."""
+class _TickStart:
+    """Where the tick began that is under way."""
 
-    tick: int = 0
-    tick_start_nimg: int = 0
+    index: int = 0
+    start_nimg: int = 0
     told_nimg: int = 0
     """Where this session began to measure the rate of the tick: its start, or where the session resumed."""
     told_time: float = 0.0
-    snapshot_nimg: int = 0
-    """Of the last snapshot, or where the run began."""
-    snapshot_time: float = 0.0
-    checkpoint_time: float = 0.0
-    first_snapshot_done: bool = False
 
 
 class _Run:
@@ -212,13 +205,13 @@ class _Run:
         """Pictures per round over all processes that fitted when memory ran out; None = it never did."""
         self.round_size = self._fitting_round_size()
         self.statistics = Statistics(device)
-        self.clock = _Clock()
+        self.clock = _TickStart()
         self.doctor: LiveDoctor | None = None
         phases = compiled_phases() if config.compile else Phases()
         runner = choose_runner(config.cuda_graphs, device, processes, say=self.log.say)
         self.trainer = Trainer(config, processes, phases, self.statistics, runner=runner)
-        self.sheet = SampleSheet(config.generator, data.train, device)
-        self.metrics = metrics
+        self.saver = Saver(config, folder, log, processes, device, metrics)
+        self.saver.use(data.train)
 
     # ---- beginning
 
@@ -232,34 +225,24 @@ class _Run:
             if resume:
                 self.log.say("No checkpoint yet: starting.")
             self._begin()
-        now, clock = time.monotonic(), self.clock
-        clock.told_time = clock.checkpoint_time = clock.snapshot_time = now
-        clock.told_nimg = self.state.nimg
-        if self.processes.is_main:
-            self.folder.write_config(self.config)
-            self.log.trim(self.state.nimg)
-            if self.metrics is not None:
-                self.metrics.trim(self.state.nimg)
-            self.folder.note_session(
-                {
-                    "resumed_at_nimg": self.state.nimg,
-                    "device": str(self.device),
-                    "precision": self.precision.name,
-                    "processes": self.processes.world_size,
-                }
-            )
-            if not resumed:
-                save_reals(self.folder.samples / "reals.png", self.data.train)
-                self.sheet.save(self.folder.samples, self.state.generator_ema, self.state.nimg)
+        self.clock.told_nimg, self.clock.told_time = self.state.nimg, time.monotonic()
+        session = {
+            "resumed_at_nimg": self.state.nimg,
+            "device": str(self.device),
+            "precision": self.precision.name,
+            "processes": self.processes.world_size,
+        }
+        self.saver.begin(self.state, session, resumed=resumed)
         self._call_doctor()
-        self._measure_snapshot()  # where the session before was stopped while it measured
+        self.saver.measure_snapshot(self.state)  # where the session before was stopped while it measured
 
     def _begin(self) -> None:
         """Start at the beginning: from other networks if there are any, else as built."""
         self._say_all(self.origin.begin(self.state))
         if self.state.warm_start_nimg:
             self.feed = self._fresh_feed()
-        self.clock.tick_start_nimg = self.clock.snapshot_nimg = self.state.nimg
+        self.clock.start_nimg = self.state.nimg
+        self.saver.begin_at(self.state.nimg)
 
     def _recall(self) -> bool:
         """Take everything from the newest sound checkpoint; return whether there is one."""
@@ -275,10 +258,8 @@ class _Run:
         self.feed.go_to(position)
         self.memory_limit = progress["memory_limit"]
         self.round_size = self._fitting_round_size()
-        clock = self.clock
-        clock.tick, clock.tick_start_nimg = progress["tick"], progress["tick_start_nimg"]
-        clock.snapshot_nimg = progress["snapshot_nimg"]
-        clock.first_snapshot_done = progress["first_snapshot_done"]
+        self.clock.index, self.clock.start_nimg = progress["tick"], progress["tick_start_nimg"]
+        self.saver.recall(progress)
         return True
 
     def _recall_data(self, before: str | None, history: list[str]) -> None:
@@ -303,7 +284,7 @@ class _Run:
             count = self.data.train.num_pictures
             self.log.say(f"The data set grew to {count:,} pictures; the new ones enter from here.")
         self.feed = self._fresh_feed()
-        self.sheet = SampleSheet(self.config.generator, self.data.train, self.device)
+        self.saver.use(self.data.train)
 
     def _fitting_round_size(self) -> int:
         share = self.config.batch // self.processes.world_size
@@ -332,7 +313,7 @@ class _Run:
             self._iterate()
             done = self.state.nimg >= total_nimg
             tick_nimg = config.saving.kimg_per_tick * 1000
-            if done or self.state.iteration == 1 or self.state.nimg >= self.clock.tick_start_nimg + tick_nimg:
+            if done or self.state.iteration == 1 or self.state.nimg >= self.clock.start_nimg + tick_nimg:
                 self._end_tick()
             if self.processes.world_size == 1 or done or self.state.iteration % CHECK_INTERVAL == 0:
                 self._housekeeping(done)
@@ -340,12 +321,9 @@ class _Run:
                 skipped, phase = self.statistics.skipped_in_a_row()
                 if skipped >= BAD_STEPS_IN_A_ROW:
                     self._take_back(phase)
-        last = self.folder.snapshot(self.state.nimg)
-        if self.processes.is_main and not last.exists():
-            # Nothing is left to be done but this, and it was not possible before: now it counts.
-            take_snapshot(last, config, self.state, self.data.train.card)
+        self.saver.save_last_snapshot(self.state)
         self.log.say(f"Done: {self.state.nimg / 1000:g} kimg.")
-        return last
+        return self.folder.snapshot(self.state.nimg)
 
     def _draws(self) -> SeededDraws:
         return SeededDraws.of_run(
@@ -391,7 +369,7 @@ class _Run:
         state, clock = self.state, self.clock
         now = time.monotonic()
         tick = Tick(
-            index=clock.tick,
+            index=clock.index,
             images=state.nimg - clock.told_nimg,
             seconds=now - clock.told_time,
             epochs=self.feed.epochs(state.nimg),
@@ -405,8 +383,8 @@ class _Run:
             self.log.say(f"Steps were skipped in this tick, as a loss was not finite: {skipped}.")
         self._warn_of_saturation()
         self._ask_doctor(values | {"nimg": state.nimg})
-        clock.tick += 1
-        clock.tick_start_nimg = clock.told_nimg = state.nimg
+        clock.index += 1
+        clock.start_nimg = clock.told_nimg = state.nimg
         clock.told_time = now
 
     def _overfitting(self) -> Overfitting | None:
@@ -426,7 +404,7 @@ class _Run:
                 self._say_all(self.doctor.look(values))
 
     def _warn_of_saturation(self) -> None:
-        if self.state.augmentation.saturates_between(self.clock.tick_start_nimg, self.state.nimg):
+        if self.state.augmentation.saturates_between(self.clock.start_nimg, self.state.nimg):
             self.log.say(
                 f"Warning: augmentation stands at its cap, p = {self.config.augment.cap:g}, and the discriminator "
                 "still overfits: there are too few pictures for this length of training. More pictures help, or a "
@@ -437,110 +415,32 @@ class _Run:
 
     def _housekeeping(self, done: bool) -> None:
         """Save what is due, and leave if a signal came; all processes decide alike."""
-        snapshot_due, checkpoint_due, signal_number = self._due(done)
-        if snapshot_due:
-            self._save_snapshot()
+        due = self.saver.due(self.state.nimg, self.signals, done=done)
+        if due.snapshot:
+            self.saver.save_snapshot(self.state)
         saved = True
-        if snapshot_due or checkpoint_due or signal_number:
+        if due.snapshot or due.checkpoint or due.signal_number:
             saved = self._save_checkpoint()
-        if signal_number:
-            if self.config.saving.travelling and self.processes.is_main and not snapshot_due:
-                with suppress(StorageError):  # a convenience: the checkpoint has everything, and more
-                    take_snapshot(self.folder.travelling, self.config, self.state, self.data.train.card, "float16")
+        if due.signal_number:
+            if not due.snapshot:
+                self.saver.save_parting(self.state)
             told = "everything is saved" if saved else "only older checkpoints are saved, this one was not possible"
             raise Interrupted(
-                signal_number,
-                f"stopped by {signal.Signals(signal_number).name} at {self.state.nimg / 1000:.1f} kimg; "
+                due.signal_number,
+                f"stopped by {signal.Signals(due.signal_number).name} at {self.state.nimg / 1000:.1f} kimg; "
                 f"{told}: the same command with --resume goes on.",
             )
-        if snapshot_due:
-            self._measure_snapshot()
-
-    def _due(self, done: bool) -> tuple[bool, bool, int]:
-        saving, clock, now = self.config.saving, self.clock, time.monotonic()
-        minutes = saving.snapshot_minutes if clock.first_snapshot_done else saving.first_snapshot_minutes
-        images = self.state.nimg - clock.snapshot_nimg
-        snapshot = done or images >= saving.snapshot_kimg * 1000 or now - clock.snapshot_time >= 60 * minutes
-        checkpoint = now - clock.checkpoint_time >= 60 * saving.checkpoint_minutes
-        mine = (snapshot, checkpoint, self.signals[0] if self.signals else 0)
-        if self.processes.world_size == 1:  # and the device need not be waited for
-            return mine
-        # Clocks differ and a signal may reach one process only; the main one decides, unless another was told to stop.
-        signal_number = int(self.processes.sum(torch.tensor(mine[2], device=self.device)))
-        decided = self.processes.share(mine)
-        assert isinstance(decided, tuple)
-        if signal_number:
-            signal_number = mine[2] or decided[2] or signal.SIGTERM
-        return decided[0], decided[1], signal_number
-
-    def _save_snapshot(self) -> None:
-        state, clock = self.state, self.clock
-        if self.processes.is_main:
-            snapshot = self.folder.snapshot(state.nimg)
-            try:
-                take_snapshot(snapshot, self.config, state, self.data.train.card)
-                if self.config.saving.travelling:
-                    take_snapshot(self.folder.travelling, self.config, state, self.data.train.card, "float16")
-                self.sheet.save(self.folder.samples, state.generator_ema, state.nimg)
-                best = None if self.metrics is None else self.metrics.best()
-                self.folder.prune_snapshots(self.config.saving, best=best.snapshot if best else None)
-            except StorageError as error:
-                self.log.say(f"Warning: {error}")
-            else:
-                self.log.say(f"Saved {snapshot.name}.")
-        clock.snapshot_nimg, clock.snapshot_time, clock.first_snapshot_done = state.nimg, time.monotonic(), True
-
-    def _measure_snapshot(self) -> None:
-        """Measure the averaged generator if there is a snapshot of this moment that was not measured yet."""
-        if self.metrics is None:
-            return
-        nimg, snapshot = self.state.nimg, self.folder.snapshot(self.state.nimg)
-        if not self.processes.share(snapshot.exists() and not self.metrics.measured(nimg)):
-            return
-        try:
-            evaluation = self.metrics.measure(self.state.generator_ema, nimg, snapshot)
-        except (Interrupted, WorkerError):
-            raise
-        except (JobError, OSError) as error:  # costs the number, never the run
-            self.log.say(f"Warning: {snapshot.name} was not measured: {error}")
-            return
-        numbers = evaluation.values | {"nimg": float(nimg)}  # the tick they are told with ended a little earlier
-        self.log.amend(
-            {f"Metrics/{name}": {"num": 1, "mean": value, "std": 0.0} for name, value in numbers.items()}, nimg=nimg
-        )
-        best = self.metrics.best() if self.processes.is_main else None
-        self.log.say(
-            f"Measured {snapshot.name}: "
-            + ", ".join(f"{name} {value:.4g}" for name, value in evaluation.values.items())
-            + (f". Best by {best.number}: {best.snapshot} ({best.value:.4g})." if best else ".")
-        )
+        if due.snapshot:
+            self.saver.measure_snapshot(self.state)
 
     def _save_checkpoint(self) -> bool:
-        """Save a checkpoint, or say why that is not possible; return whether it was."""
-        clock, folder = self.clock, self.folder.checkpoints
         progress = {
-            "data_hash": self.data.train.card.hash,
-            "data_history": list(self.data.train.card.grown_from),
             "memory_limit": self.memory_limit,
-            "tick": clock.tick,
-            "tick_start_nimg": clock.tick_start_nimg,
-            "snapshot_nimg": clock.snapshot_nimg,
-            "first_snapshot_done": clock.first_snapshot_done,
+            "tick": self.clock.index,
+            "tick_start_nimg": self.clock.start_nimg,
         }
         position = self.feed.position()  # of all processes, which ask together
-        signs = self.processes.sum(self.state.augmentation.signs)
-        saved = True
-        if self.processes.is_main:
-            try:
-                newest = save_checkpoint(folder, self.state, position, progress, signs)
-                best = None if self.metrics is None else self.metrics.best()
-                remove_old(folder, self.config.saving.keep_checkpoints, newest, best_nimg=best.nimg if best else None)
-            except StorageError as error:
-                self.log.say(f"Warning: {error}")
-                saved = False
-        self.processes.wait()
-        clock.checkpoint_time = time.monotonic()
-        return saved
+        return self.saver.save_checkpoint(self.state, position, progress)
 
     # ---- divergence
 
