@@ -24,7 +24,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -290,8 +290,93 @@ def some(found: Found, rows: slice) -> Found:
     return {name: values[rows] for name, values in found.items()}
 
 
-def main() -> None:
-    """Project, judge, count, write."""
+@dataclass
+class Projected:
+    """What projections found, by group."""
+
+    pairs: dict[str, tuple[Found, Found]]
+    """Made pictures and the untouched half of the photographs, by edit."""
+    others: dict[str, Found]
+    """Pictures of other networks, by name, and the model's own with its stored noise."""
+    ways: dict[str, object]
+    """How well both classes part when they are projected otherwise."""
+    known: list[Found]
+    """For --cross: the made pictures of a calibration, as they are and edited."""
+    other_half: dict[str, Found]
+    """For --cross: the photographs that calibrations take, by edit."""
+
+
+def project_all(model: Model, arguments: argparse.Namespace) -> Projected:
+    """Project every group that is asked for."""
+    projector = detecting_projector(model)
+    edits = arguments.edits.split(",")
+
+    def group(name: str, edit: str, source: Callable[[], list[Pixels]], way: Projector = projector) -> Found:
+        path = arguments.out / f"{name}-{edit}.npz"
+        return found_for(path, way, lambda: [edited(p, edit) for p in source()], arguments.batch)
+
+    def photographs(count: int, half: int = 1) -> list[Pixels]:
+        return heldout_photographs(model, arguments.data, count, half)
+
+    pairs = {}
+    for edit in edits:
+        real = group("real", edit, lambda: photographs(arguments.count))
+        pairs[edit] = (group("made", edit, lambda: pictures_of(model, arguments.count)), real)
+    known: list[Found] = []
+    other_half: dict[str, Found] = {}
+    if arguments.cross:
+        calibrating = [made_picture(model, i) for i in range(arguments.cross)]
+        known = [group("known", edit, lambda: calibrating) for edit in CALIBRATING]
+        other_half = {edit: group("calibrating", edit, lambda: photographs(arguments.count, half=0)) for edit in edits}
+    others = {"stored": group("stored", "none", lambda: pictures_of(model, arguments.others, stored_noise=True))}
+    for asked in arguments.network:
+        name, _, path = asked.partition("=")
+        others[name] = group(name, "none", lambda p=path: pictures_of(other_network(p), arguments.others))
+    ways: dict[str, object] = {}
+    if arguments.variants:
+        made, real = pairs["none"]
+        few = slice(arguments.variants)
+        ways["usual"] = out_of_fold(some(made, few), some(real, few))
+        for name, way in variants(model, projector).items():
+            parts = [
+                group(f"made-{name}", "none", lambda: pictures_of(model, arguments.variants), way),
+                group(f"real-{name}", "none", lambda: photographs(arguments.variants), way),
+            ]
+            ways[name] = out_of_fold(*parts)
+        for name, rows in (("psi1", slice(0, None, 2)), ("psi0.7", slice(1, None, 2))):
+            ways[name] = out_of_fold(some(made, rows), real)
+    return Projected(pairs, others, ways, known, other_half)
+
+
+def judged(calibration: Calibration, found: Projected, refits: Sequence[str]) -> dict[str, object]:
+    """Return the tables of the study; ``refits``: groups to calibrate on anew, like none+random."""
+    pairs = found.pairs
+    table: dict[str, object] = {"ways": found.ways}
+    for edit, (made, real) in pairs.items():
+        told = {name: verdicts(calibration, f["evidence"]) for name, f in (("made", made), ("real", real))}
+        moves = {
+            name: shift(calibration, before, after)
+            for name, before, after in zip(("made", "real"), pairs.get("none", ()), (made, real), strict=False)
+        }
+        table[edit] = separation(calibration, made, real) | {"verdicts": told, "shift": moves}
+    table["refit"] = {known: refitted(pairs, known.split("+")) for known in refits}
+    if found.known:
+        table["cross"] = crossed(pairs, found.known, found.other_half)
+    table["by_complexity"] = by_complexity(calibration, *pairs["none"])
+    made_scores, real_scores = (calibration.scorer.scores(f["evidence"]) for f in pairs["none"])
+    for name, other in found.others.items():
+        scores = calibration.scorer.scores(other["evidence"])
+        table[name] = {
+            "pictures": len(scores),
+            "verdicts": verdicts(calibration, other["evidence"]),
+            "auc": auc(made_scores, scores),
+            "above_photographs": auc(scores, real_scores),
+        }
+    return table
+
+
+def parsed() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", help="snapshot, calibrated or not yet")
     parser.add_argument("--data", required=True, help="the data set it was trained on")
@@ -312,77 +397,23 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.cross and not set(CALIBRATING) <= set(arguments.edits.split(",")):
         parser.error(f"--cross calibrates on the edits {', '.join(CALIBRATING)}; --edits has to name them.")
+    return arguments
+
+
+def main() -> None:
+    """Project, judge, count, write."""
+    arguments = parsed()
     arguments.out.mkdir(parents=True, exist_ok=True)
     model = capriccio.load(arguments.model)
-    projector = detecting_projector(model)
-
-    def group(name: str, edit: str, source: Callable[[], list[Pixels]], way: Projector = projector) -> Found:
-        path = arguments.out / f"{name}-{edit}.npz"
-        return found_for(path, way, lambda: [edited(p, edit) for p in source()], arguments.batch)
-
-    def photographs(count: int) -> list[Pixels]:
-        return heldout_photographs(model, arguments.data, count)
-
     started = time.monotonic()
-    pairs = {}
-    for edit in arguments.edits.split(","):
-        real = group("real", edit, lambda: photographs(arguments.count))
-        pairs[edit] = (group("made", edit, lambda: pictures_of(model, arguments.count)), real)
-    calibrating: tuple[list[Found], dict[str, Found]] = ([], {})
-    if arguments.cross:
-        known, other_half = calibrating
-        for edit in CALIBRATING:
-            known.append(group("known", edit, lambda: [made_picture(model, i) for i in range(arguments.cross)]))
-        for edit in pairs:
-            other_half[edit] = group(
-                "calibrating", edit, lambda: heldout_photographs(model, arguments.data, arguments.count, half=0)
-            )
-    others = {"stored": group("stored", "none", lambda: pictures_of(model, arguments.others, stored_noise=True))}
-    for asked in arguments.network:
-        name, _, path = asked.partition("=")
-        others[name] = group(name, "none", lambda p=path: pictures_of(other_network(p), arguments.others))
-    ways: dict[str, object] = {}
-    if arguments.variants:
-        made, real = pairs["none"]
-        few = slice(arguments.variants)
-        ways["usual"] = out_of_fold(some(made, few), some(real, few))
-        for name, way in variants(model, projector).items():
-            parts = [
-                group(f"made-{name}", "none", lambda: pictures_of(model, arguments.variants), way),
-                group(f"real-{name}", "none", lambda: photographs(arguments.variants), way),
-            ]
-            ways[name] = out_of_fold(*parts)
-        made, real = pairs["none"]
-        for name, rows in (("psi1", slice(0, None, 2)), ("psi0.7", slice(1, None, 2))):
-            ways[name] = out_of_fold(some(made, rows), real)
-    print(f"projected in {time.monotonic() - started:.0f} s; ways: {json.dumps(ways)}")
+    found = project_all(model, arguments)
+    print(f"projected in {time.monotonic() - started:.0f} s; ways: {json.dumps(found.ways)}")
     try:
         calibration = stored_calibration(model, Path())
     except SnapshotError as error:
         print(f"no table yet: {error}")
         return
-    table: dict[str, object] = {"model": model.model_hash, "ways": ways}
-    for edit, (made, real) in pairs.items():
-        told = {
-            name: verdicts(calibration, f["evidence"])
-            for name, f in (("made", made), ("real", real))
-        }
-        moves = {
-            name: shift(calibration, before, after)
-            for name, before, after in zip(("made", "real"), pairs.get("none", ()), (made, real), strict=False)
-        }
-        table[edit] = separation(calibration, made, real) | {"verdicts": told, "shift": moves}
-    table["refit"] = {known: refitted(pairs, known.split("+")) for known in arguments.refit}
-    if arguments.cross:
-        table["cross"] = crossed(pairs, *calibrating)
-    table["by_complexity"] = by_complexity(calibration, *pairs["none"])
-    for name, found in others.items():
-        scores = calibration.scorer.scores(found["evidence"])
-        made_scores = calibration.scorer.scores(pairs["none"][0]["evidence"])
-        told = verdicts(calibration, found["evidence"])
-        row = {"pictures": len(scores), "verdicts": told, "auc": auc(made_scores, scores)}
-        row["above_photographs"] = auc(scores, calibration.scorer.scores(pairs["none"][1]["evidence"]))
-        table[name] = row
+    table = {"model": model.model_hash} | judged(calibration, found, arguments.refit)
     (arguments.out / "detection.json").write_text(json.dumps(table, indent=1))
     (arguments.out / "scores.svg").write_text(plot_file(score_histogram(calibration)))
     print(json.dumps(table, indent=1))

@@ -33,47 +33,34 @@ def run(argv: Sequence[str]) -> int:
     if asked.fdr is not None and not 0 < asked.fdr < 1:
         raise UsageError(f"--fdr lies between 0 and 1, got {asked.fdr}.")
     report_path = checked_path(asked.report, ".html", "--report")
-    from capriccio.detection.detector import BASE_RATES, accused_at_fdr
     from capriccio.inversion.targets import find_pictures
     from capriccio.rendering.report import save_report
-    from capriccio.rendering.verdicts import IN_WORDS, verdict_report
+    from capriccio.rendering.verdicts import verdict_report
     from capriccio.runtime import choose_device, joined_processes
 
     paths = find_pictures(asked.pictures)
     by_model: list[tuple[str, list[Verdict]]] = []
-    reports: list[str] = []
+    reports: list[Path] = []
     device = choose_device(asked.device)
     with joined_processes(device) as processes:
         for number, source in enumerate(asked.model or [None]):
             detector, judged = _judged(asked, source, paths, device, processes)
             if not processes.is_main:
                 continue
-            model_hash = detector.model.model_hash
-            judged = [_with_provenance(j, model_hash) for j in judged]
-            if asked.fdr is not None:
-                accused = accused_at_fdr([j.verdict.p_not_made for j in judged], asked.fdr)
-                judged = [_with_fdr(j, made) for j, made in zip(judged, accused, strict=True)]
+            judged = _completed(judged, detector.model.model_hash, asked.fdr)
             if report_path is not None:
                 path = report_path if number == 0 else report_path.with_stem(f"{report_path.stem}-{number + 1}")
                 title = f"Did {source or 'the bundled model'} make these pictures?"
                 save_report(path, verdict_report(judged, detector.calibration, title))
-                reports.append(str(path))
-            by_model.append((f"{source} ({model_hash})", [j.verdict for j in judged]))
+                reports.append(path)
+            by_model.append((f"{source} ({detector.model.model_hash})", [j.verdict for j in judged]))
     if not processes.is_main:
         return 0
     everything = [verdict for _, verdicts in by_model for verdict in verdicts]
     if asked.json:
         print(json.dumps([v.to_dict() for v in everything], ensure_ascii=False, allow_nan=False))
     else:
-        for name, verdicts in by_model:
-            if len(by_model) > 1:
-                print(f"Asked of {name}:")
-            for v in verdicts:
-                _print(v, IN_WORDS[v.verdict])
-        if any(not v.error for v in everything):
-            print(BASE_RATES)
-        for report in reports:
-            print(f"With reconstructions: '{report}'.")
+        _tell(by_model, reports)
     return int(asked.fail_on is not None and any(v.verdict == asked.fail_on for v in everything))
 
 
@@ -102,28 +89,40 @@ def _judged(
     return detector, [parts[i % len(parts)][i // len(parts)] for i in range(len(paths))]
 
 
-def _print(v: Verdict, in_words: str) -> None:
-    numbers = "" if v.error else f"  score {v.score:+.2f}  p_made {v.p_made:.3f}  p_not_made {v.p_not_made:.3f}"
-    told = f" ({v.provenance})" if v.provenance else ""
-    print(f"{v.file}: {in_words}{numbers}{told}{': ' + v.error if v.error else ''}")
-
-
-def _with_provenance(judged: Judged, model_hash: str) -> Judged:
-    """Add what the file says about itself."""
+def _completed(judged: Sequence[Judged], model_hash: str, fdr: float | None) -> list[Judged]:
+    """Add what the files say about themselves; where a false discovery rate is asked for, accuse by that instead."""
+    from capriccio.detection.detector import accused_at_fdr
     from capriccio.rendering.verdicts import said_of_itself
 
-    verdict = judged.verdict
-    if verdict.verdict == "error":
-        return judged
-    return replace(judged, verdict=replace(verdict, provenance=said_of_itself(verdict.file, model_hash)))
+    verdicts = [j.verdict for j in judged]
+    accused = [True] * len(judged) if fdr is None else accused_at_fdr([v.p_not_made for v in verdicts], fdr)
+    completed = []
+    for one, may_accuse in zip(judged, accused, strict=True):
+        verdict = one.verdict
+        if verdict.verdict != "error":
+            verdict = replace(verdict, provenance=said_of_itself(verdict.file, model_hash))
+        if verdict.verdict == "made" and not may_accuse:
+            verdict = replace(verdict, verdict="undecided")
+        completed.append(replace(one, verdict=verdict))
+    return completed
 
 
-def _with_fdr(judged: Judged, accused: bool) -> Judged:
-    """Let only those be called made whom the false discovery rate allows to accuse."""
-    verdict = judged.verdict
-    if verdict.verdict == "made" and not accused:
-        verdict = replace(verdict, verdict="undecided")
-    return replace(judged, verdict=verdict)
+def _tell(by_model: Sequence[tuple[str, Sequence[Verdict]]], reports: Sequence[Path]) -> None:
+    """Print the verdicts in words, and what must be known to read them."""
+    from capriccio.detection.detector import BASE_RATES
+    from capriccio.rendering.verdicts import IN_WORDS
+
+    for name, verdicts in by_model:
+        if len(by_model) > 1:
+            print(f"Asked of {name}:")
+        for v in verdicts:
+            numbers = "" if v.error else f"  score {v.score:+.2f}  p_made {v.p_made:.3f}  p_not_made {v.p_not_made:.3f}"
+            told = f" ({v.provenance})" if v.provenance else ""
+            print(f"{v.file}: {IN_WORDS[v.verdict]}{numbers}{told}{': ' + v.error if v.error else ''}")
+    if any(not v.error for _, verdicts in by_model for v in verdicts):
+        print(BASE_RATES)
+    for report in reports:
+        print(f"With reconstructions: '{report}'.")
 
 
 def _parser() -> CommandParser:
