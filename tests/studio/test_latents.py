@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -145,6 +146,7 @@ def test_pictures_pass_while_a_projector_is_built(serve, monkeypatch):
     asked, built, whole = threading.Event(), threading.Event(), inverters.Projector
 
     def slow(*args, **kwargs):
+        kwargs["progress"](3, 7)
         asked.set()
         assert built.wait(30)
         return whole(*args, **kwargs)
@@ -154,7 +156,11 @@ def test_pictures_pass_while_a_projector_is_built(serve, monkeypatch):
     job = client.post("/api/v1/projections", content=photograph()).json()["id"]
     assert asked.wait(10)
     assert client.get("/picture?seed=1234").status_code == 200
-    assert client.get(f"/api/v1/jobs/{job}").json()["state"] == "running"
+    end = time.monotonic() + 10
+    while (told := client.get(f"/api/v1/jobs/{job}").json())["progress"].get("measured") != [3, 7]:
+        assert time.monotonic() < end, told
+        time.sleep(0.02)
+    assert told["state"] == "running"
     built.set()
     assert finished(client, job)["state"] == "done"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, at_least, existing
-from capriccio.cli.progress import shown_progress
+from capriccio.cli.progress import shown_measuring, shown_progress
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
         save_to_cache,
         write_calibrated,
     )
-    from capriccio.detection.detector import LEVEL
+    from capriccio.detection.detector import LEVEL, detecting_projector
     from capriccio.detection.scoring import FEWEST, auc
     from capriccio.interop.foreign import is_foreign
     from capriccio.inversion.encoder_training import EncoderTraining
@@ -62,8 +62,10 @@ def run(argv: Sequence[str]) -> int:
             give_encoder(model, training, progress)
     elif asked.encoder == "none":
         model.encoder = None
+    with shown_measuring() as measuring:
+        projector = detecting_projector(model, thorough=request.thorough, measuring=measuring)
     with shown_progress("calibrating") as progress:
-        calibration = calibrate(model, reals, request, progress)
+        calibration = calibrate(model, reals, request, progress, projector)
     if asked.out is None:
         written = save_to_cache(model, calibration, cache_folder())
     else:

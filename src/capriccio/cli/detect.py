@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 
 from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_precision, at_least, checked_path
-from capriccio.cli.progress import shown_progress
+from capriccio.cli.progress import shown_measuring, shown_progress
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def _judged(
 
     model = load(source, device=device, precision=asked.precision)
     calibration = stored_calibration(model, cache_folder(), name=source or "MODEL")
-    detector = Detector(model, calibration, level=asked.level)
+    with shown_measuring() as measuring:
+        detector = Detector(model, calibration, level=asked.level, measuring=measuring if processes.is_main else None)
     if processes.is_main and asked.level < (least := detector.calibration.least_level) < 1:
         print(f"At a level of {asked.level:g} nothing can be called made: the {len(detector.calibration.real)} "
               f"photographs of the calibration tell levels from {least:.2g} on.", file=sys.stderr)  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -25,6 +25,11 @@ def shown_progress(about: str, *, if_any: bool = False) -> Iterator[Progress]:
             yield report
     else:
         yield _Lines(about)
+
+
+def shown_measuring() -> AbstractContextManager[Progress]:
+    """Show how far the curvature of a network is measured, which is done once, and not for those with an encoder."""
+    return shown_progress("measuring the network's curvature, once", if_any=True)
 
 
 @contextmanager

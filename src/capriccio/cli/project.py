@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, folder_to_write
-from capriccio.cli.progress import shown_progress
+from capriccio.cli.progress import shown_measuring, shown_progress
 from capriccio.errors import JobError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
         _tell([{"file": str(target.path), "error": target.problem} for target in targets], as_json=asked.json)
         raise JobError("none of the pictures could be projected.")
     c = None if request.class_index is None else model.label(request.class_index)
-    with shown_progress("measuring the network's curvature, once", if_any=True) as measuring:
+    with shown_measuring() as measuring:
         projector = Projector(model, settings, distance=distance, c=c, progress=measuring)
     with shown_progress("projecting") as progress:
         records = save_projections(

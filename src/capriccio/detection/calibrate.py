@@ -77,6 +77,7 @@ def calibrate(
     reals: Sequence[Pixels],
     request: CalibrationRequest | None = None,
     progress: Callable[[int, int], None] | None = None,
+    projector: Projector | None = None,
 ) -> Calibration:
     """Project known pictures and learn how they score.
 
@@ -85,11 +86,12 @@ def calibrate(
         reals: photographs it never saw, uint8 [C, H, W]; empty = calibrate from made pictures alone.
         request: how many.
         progress: called with (done, total) pictures.
+        projector: what projects them; None = :func:`~capriccio.detection.detector.detecting_projector` of ``model``.
 
     Raises: UsageError if there are too few; SnapshotError if the snapshot has no discriminator.
     """
     request = request or CalibrationRequest()
-    projector = detecting_projector(model, thorough=request.thorough)
+    projector = projector or detecting_projector(model, thorough=request.thorough)
     with model.generator.in_float32():  # as they are painted for people
         made = [made_picture(model, i) for i in range(request.num_made)]
     rng = np.random.default_rng(request.seed)

@@ -46,14 +46,15 @@ def detect(
         pictures: [N, C, H, W] of the model's shape in −1…1, or files and folders.
         level: share of photographs that may be called made.
         batch: pictures at once; no verdict depends on it.
-        cache_dir: where calibrations of models lie that carry none; None = $CAPRICCIO_CACHE or the user's.
+        cache_dir: where calibrations, and the curvature, of models lie that carry none; None = $CAPRICCIO_CACHE or the
+            user's.
 
     Raises: SnapshotError if the model is not calibrated or has no discriminator; UsageError and ShapeError for what
         does not fit. A file that cannot be read gets the verdict "error".
     """
     if batch < 1:
         raise UsageError(f"batch must be at least 1, got {batch}.")
-    detector = Detector(model, stored_calibration(model, cache_folder(cache_dir)), level=level)
+    detector = Detector(model, stored_calibration(model, cache_folder(cache_dir)), level=level, cache_dir=cache_dir)
     if isinstance(pictures, Tensor):
         names = [str(i) for i in range(len(pictures))]
         return judge_in_batches(detector, pictures, names, batch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -120,11 +121,30 @@ def accused_at_fdr(p_not_made: Sequence[float], rate: float) -> list[bool]:
 class Detector:
     """Judges pictures for one calibrated model."""
 
-    def __init__(self, model: Model, calibration: Calibration, *, level: float = LEVEL) -> None:
-        """Raises: UsageError if the level is no share; SnapshotError if the calibration was made otherwise."""
+    def __init__(
+        self,
+        model: Model,
+        calibration: Calibration,
+        *,
+        level: float = LEVEL,
+        cache_dir: Path | None = None,
+        measuring: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            model: the network that is asked.
+            calibration: how its pictures and photographs score.
+            level: share of photographs that may be called made.
+            cache_dir: where the curvature of models lies that carry no encoder; None = $CAPRICCIO_CACHE or the user's.
+            measuring: called with (done, total) while that is measured, once for a network.
+
+        Raises: UsageError if the level is no share; SnapshotError if the calibration was made otherwise.
+        """
         if not 0 < level < 0.5:
             raise UsageError(f"the level lies above 0 and below 0.5, got {level}.")
-        self.projector = detecting_projector(model, thorough=calibration.settings.get("num_restarts") != 1)
+        thorough = calibration.settings.get("num_restarts") != 1
+        self.projector = detecting_projector(model, thorough=thorough, cache_dir=cache_dir, measuring=measuring)
         if calibration.settings != calibration_settings(self.projector):
             raise SnapshotError("the calibration was made with another encoder, precision or other settings; "
                                 "run 'capriccio calibrate' again.")  # fmt: skip
@@ -163,15 +183,21 @@ def evidence_of(projector: Projector, pictures: Tensor, projection: Projection) 
     return numbers
 
 
-def detecting_projector(model: Model, *, thorough: bool = False) -> Projector:
-    """Return what detection projects with.
+def detecting_projector(
+    model: Model,
+    *,
+    thorough: bool = False,
+    cache_dir: Path | None = None,
+    measuring: Callable[[int, int], None] | None = None,
+) -> Projector:
+    """Return what detection projects with; ``cache_dir`` and ``measuring`` as :class:`Detector` has them.
 
     Raises: UsageError for a conditional network; SnapshotError for one without discriminator.
     """
     if model.c_dim:
         raise UsageError("the detector knows unconditional networks only: a picture does not say its class.")
     settings = detector_settings(guessed=model.encoder is not None, thorough=thorough)
-    return Projector(model, settings, distance=default_distance(model))
+    return Projector(model, settings, distance=default_distance(model), cache_dir=cache_dir, progress=measuring)
 
 
 def calibration_settings(projector: Projector) -> dict[str, object]:

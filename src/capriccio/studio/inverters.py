@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from PIL import Image
@@ -45,12 +45,20 @@ BREATHE_SECONDS = 0.05
 _Built = TypeVar("_Built")
 
 
+Measuring = Callable[[int, int], None]
+"""Called with (done, total) while the curvature of a network is measured."""
+
+Breathe = Callable[[tuple[int, int]], None]
+"""Called again and again during a wait, with (done, total) of what is measured, (0, 0) = nothing; may raise to give
+up."""
+
+
 class Inverters:
     """Projectors and detector of a model."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._built: dict[str, Future[Any]] = {}
+        self._built: dict[str, _Building[Any]] = {}
 
     @cached_property
     def calibrated(self) -> bool:
@@ -61,47 +69,54 @@ class Inverters:
             return False
         return True
 
-    def detector(self, breathe: Callable[[], None]) -> Detector:
+    def detector(self, breathe: Breathe) -> Detector:
         """Return the detector. Raises: SnapshotError without a calibration or a discriminator."""
-        model = self._model
-        return self._ready("detector", lambda: Detector(model, stored_calibration(model, cache_folder())), breathe)
+        return self._ready("detector", self._build_detector, breathe)
 
-    def reconstructor(self, breathe: Callable[[], None]) -> Projector:
+    def reconstructor(self, breathe: Breathe) -> Projector:
         """Return what reconstructs as the detector does, for a model that cannot judge. Raises: SnapshotError."""
-        return self._ready("reconstructor", lambda: detecting_projector(self._model), breathe)
+        return self._ready("reconstructor", lambda tell: detecting_projector(self._model, measuring=tell), breathe)
 
-    def projector(self, class_index: int | None, breathe: Callable[[], None]) -> Projector:
+    def projector(self, class_index: int | None, breathe: Breathe) -> Projector:
         """Return a projector, of one class of a conditional model. Raises: SnapshotError without a discriminator."""
         c = None if class_index is None else self._model.label(class_index)
-        return self._ready(f"projector {class_index}", lambda: Projector(self._model, c=c), breathe)
+        return self._ready(f"projector {class_index}", lambda tell: Projector(self._model, c=c, progress=tell), breathe)
 
-    def _ready(self, name: str, build: Callable[[], _Built], breathe: Callable[[], None]) -> _Built:
-        """Return what was built by ``name``; until it is there ``breathe`` is called, which may raise to give up."""
+    def _build_detector(self, measuring: Measuring) -> Detector:
+        return Detector(self._model, stored_calibration(self._model, cache_folder()), measuring=measuring)
+
+    def _ready(self, name: str, build: Callable[[Measuring], _Built], breathe: Breathe) -> _Built:
+        """Return what was built by ``name``; until it is there ``breathe`` is called."""
         if name not in self._built:
             if len(self._built) >= MOST:
                 self._built.pop(next(iter(self._built)))
-            self._built[name] = _begun(build)
-        future: Future[_Built] = self._built[name]
-        while not future.done():
-            breathe()
+            self._built[name] = _Building(build)
+        building: _Building[_Built] = self._built[name]
+        while not building.future.done():
+            breathe(building.measured)
             time.sleep(BREATHE_SECONDS)
-        if future.exception() is not None:
+        if building.future.exception() is not None:
             self._built.pop(name, None)  # what lacks now may be there the next time
-        return future.result()
+        return building.future.result()
 
 
-def _begun(build: Callable[[], _Built]) -> Future[_Built]:
-    """Begin to build on a thread of its own; a server that leaves does not wait for it."""
-    future: Future[_Built] = Future()
+class _Building(Generic[_Built]):
+    """What is built on a thread of its own; a server that leaves does not wait for it."""
 
-    def work() -> None:
+    def __init__(self, build: Callable[[Measuring], _Built]) -> None:
+        self.future: Future[_Built] = Future()
+        self.measured = (0, 0)
+        self._build = build
+        threading.Thread(target=self._work, name="builder", daemon=True).start()
+
+    def _work(self) -> None:
         try:
-            future.set_result(build())
+            self.future.set_result(self._build(self._measuring))
         except Exception as error:
-            future.set_exception(error)
+            self.future.set_exception(error)
 
-    threading.Thread(target=work, name="builder", daemon=True).start()
-    return future
+    def _measuring(self, done: int, total: int) -> None:
+        self.measured = done, total
 
 
 class Watched:
@@ -119,9 +134,9 @@ class Watched:
             self.show(step.images)
         self._tell({"done": step.step, "total": step.num_steps, "distances": self._distances, **self.shown})
 
-    def wait(self) -> None:
-        """Tell that nothing is to be seen yet."""
-        self._tell({"done": 0, "total": 1, "distances": [], **self.shown})
+    def wait(self, measured: tuple[int, int] = (0, 0)) -> None:
+        """Tell that nothing is to be seen yet, and how much was measured of the network for it, which is done once."""
+        self._tell({"done": 0, "total": 1, "measured": list(measured), "distances": [], **self.shown})
 
     def project(self, projector: Projector) -> Projection:
         """Project to the end."""

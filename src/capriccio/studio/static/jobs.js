@@ -30,11 +30,15 @@ function watch(stage, id, {end, failed, finished, during, stop}) {
   stage.replaceChildren(bar, h("div", {class: "actions"}, words, h("button", {type: "button", onclick: stop}, "Cancel")), place);
   const events = new EventSource(`/api/v1/jobs/${id}/events`);
   const show = told => {
-    const {done, total} = told.progress;
+    const {done, total, measured: [found, whole] = [0, 0]} = told.progress;
     if (total > 1) {
       bar.max = total;
       bar.value = done;
       words.textContent = `${Math.round(100 * done / total)} %, step ${done} of ${total}`;
+    } else if (whole) {
+      bar.max = whole;
+      bar.value = found;
+      words.textContent = `The network is measured first, which is done once: ${Math.round(100 * found / whole)} %`;
     } else if (told.state === "running") words.textContent = "Begins.";
     place.replaceChildren(...during(told));
     if (!["done", "cancelled", "failed"].includes(told.state)) return;
