@@ -220,7 +220,7 @@ def test_projected_w_goes_both_ways(cli, tmp_path):
     assert cli("convert", tmp_path / "projected_w.npz", tmp_path / "mine.npz", "--to", "snapshot")[0] == 0
     assert cli("convert", tmp_path / "projected_w.npz", tmp_path / "mine.safetensors")[0] == 0
     for mine in ("mine.npz", "mine.safetensors"):
-        assert cli("convert", tmp_path / mine, tmp_path / "again.npz")[0] == 0
+        assert cli("convert", tmp_path / mine, tmp_path / "again.npz", "--force")[0] == 0
         with np.load(tmp_path / "again.npz") as found:
             assert list(found) == ["w"]
             np.testing.assert_array_equal(found["w"], ws)
@@ -406,7 +406,7 @@ def test_destinations_are_checked_first(cli, tmp_path):
     for words, told in (
         ((source, tmp_path / "a.pt"), "--to rosinality or --to nvidia"),
         ((source, tmp_path / "a.bin"), "ends in .safetensors"),
-        ((source, source), "the file that is read"),
+        ((source, source, "--force"), "the file that is read"),
     ):
         code, _, err = cli("convert", *words)
         assert (code, told in err) == (2, True), err

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser
+from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_force, new_file
 from capriccio.cli.picture_flags import look_as_flags, source_of, tell_written
 from capriccio.errors import SnapshotError, UsageError
 
@@ -42,6 +42,7 @@ def run(argv: Sequence[str]) -> int:
     paths = find_snapshot(asked.A), find_snapshot(asked.B)
     if any(out.resolve() == path.resolve() for path in paths):
         raise UsageError(f"--out: '{out}' is one of the two networks; choose another file.")
+    new_file(out, "--out", force=asked.force)
     a, b = (read_network(path, device) for path in paths)
     shares = _shares(asked, a)
     try:
@@ -108,6 +109,7 @@ def _parser() -> CommandParser:
     parser.add_argument("A", nargs="?", type=str | None, default=None, help="Network that keeps the other levels.")
     parser.add_argument("B", nargs="?", type=str | None, default=None, help="Its relative, whose levels are taken.")
     parser.add_argument("--out", type=str, default="blend.safetensors", help="File of the blended network.")
+    add_force(parser, "--out")
     how = parser.add_argument_group("how much of B (one of these)")
     how.add_argument("--from", type=int | None, default=None, help="This level (4, 8, 16, ...) and finer ones.")
     how.add_argument("--share", type=float | None, default=None, help="The same share of every level, 0..1.")

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, at_least, existing
+from capriccio.cli.parser import (
+    DEVICE_HELP,
+    MODEL_HELP,
+    YES_NO,
+    CommandParser,
+    add_force,
+    add_precision,
+    at_least,
+    existing,
+    new_file,
+)
 from capriccio.cli.progress import shown_measuring, shown_progress
 from capriccio.errors import UsageError
 
@@ -54,6 +64,8 @@ def run(argv: Sequence[str]) -> int:
             f"convert {source} {Path(asked.out).with_stem('converted')}', then calibrate that; without --out the "
             "calibration is kept in your cache and found by detect."
         )
+    if asked.out is not None:
+        new_file(asked.out, "--out", force=asked.force)
     model = load(asked.model, device=asked.device, precision=asked.precision)
     default_distance(model)  # a snapshot without discriminator is refused before an encoder is trained for nothing
     reals = [] if asked.data is None else _photographs(model, asked.data, asked.reals, asked.unseen)
@@ -160,6 +172,7 @@ def _parser() -> CommandParser:
         "--out", type=str | None, default=None,
         help="Snapshot to write, the model with its calibration; null = keep the calibration in the user's cache.",
     )  # fmt: skip
+    add_force(parser, "--out")
     parser.add_argument(
         "--encoder", type=Literal["auto", "new", "none"], default="auto",
         help="What guesses where projection starts: auto = the model's own, trained where it has none; new = trained "

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import CommandParser
+from capriccio.cli.parser import CommandParser, add_force, new_file
 from capriccio.errors import UsageError
 
 
 def run(argv: Sequence[str]) -> int:
     """Write the converted file and tell how far its pictures are from those of the source."""
     asked = _parser().read(argv)
-    source, destination = Path(asked.SRC), Path(asked.DEST)
+    source, destination = Path(asked.SRC), new_file(asked.DEST, "DEST", force=asked.force)
     to = asked.to or _implied(destination)
     from capriccio.latent.files import is_latents_file
 
@@ -95,5 +95,6 @@ def _parser() -> CommandParser:
         help="File of 'project --tune' whose change is written into the network, so that it is one of its own.",
     )  # fmt: skip
     parser.add_argument("--slim", action="store_true", help="Leave the discriminator out.")
+    add_force(parser, "DEST")
     parser.add_argument("--json", action="store_true", help="Print what was done as one JSON document.")
     return parser

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import MODEL_HELP, CommandParser, checked_path, folder_to_write
+from capriccio.cli.parser import MODEL_HELP, CommandParser, add_force, checked_path, folder_to_write, new_file
 from capriccio.errors import UsageError
 
 _SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
@@ -26,6 +26,7 @@ def run(argv: Sequence[str]) -> int:
         folder_to_write(out, "--out")
     elif not out.is_dir():
         checked_path(asked.out, _SUFFIXES[asked.format], "--out")
+        new_file(out, "--out", force=asked.force)
     from capriccio.data.cache import cache_folder
     from capriccio.interop.export import export_torch
     from capriccio.interop.export_web import export_web
@@ -74,6 +75,7 @@ def _parser() -> CommandParser:
         help="onnx: an ONNX file; torch: a torch.export package (.pt2); web: a folder with a page that paints.",
     )  # fmt: skip
     parser.add_argument("--out", type=str | None, default=None, help="File to write, .onnx or .pt2; for web, a folder.")
+    add_force(parser, "--out")
     parser.add_argument(
         "--noise", type=Literal["const", "none", "input"], default="const",
         help="const: the network's own maps, inside the file; none; input: one map per layer as inputs.",

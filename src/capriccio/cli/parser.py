@@ -281,6 +281,19 @@ def at_least(flag: str, value: int, least: int = 1) -> None:
         raise UsageError(f"{flag} must be at least {least}, got {value}.")
 
 
+def add_force(parser: CommandParser, flag: str) -> None:
+    """Add ``--force``, which lets the file that ``flag`` names be written over one that is there."""
+    parser.add_argument("--force", action="store_true", help=f"Replace the file of {flag} if it exists.")
+
+
+def new_file(text: str | Path, flag: str, *, force: bool) -> Path:
+    """Return ``text`` as a Path; UsageError naming ``flag`` where a file is there that ``force`` does not let go."""
+    path = Path(text)
+    if path.exists() and not force:
+        raise UsageError(f"{flag}: '{path}' exists and is not overwritten; --force replaces it.")
+    return path
+
+
 def folder_to_write(path: str | Path, flag: str) -> Path:
     """Return ``path`` as a Path; UsageError naming ``flag`` when a file stands where a folder would have to be."""
     folder = Path(path)
