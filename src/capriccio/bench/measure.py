@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +10,7 @@ from typing import Protocol
 import torch
 
 from capriccio.bench.peak import ConvolutionPeak, seconds
+from capriccio.runtime import most_resident_bytes
 
 _WARM_UP = 2
 
@@ -174,5 +173,4 @@ def _weighted(values: Mapping[str, float], shares: Mapping[str, float]) -> float
 def _memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else largest * 1024
+    return most_resident_bytes() or 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from capriccio.runtime import Processes
+from capriccio.runtime import Processes, most_resident_bytes
 
 
 def sums(values: Tensor) -> Tensor:
@@ -258,12 +256,8 @@ def _tensorboard(folder: Path) -> EventWriter | None:
 
 def memory_use(device: torch.device) -> dict[str, float]:
     """Return the most memory used until now, in GiB, by the names of the field."""
-    values = {}
-    if os.name == "posix":
-        import resource
-
-        unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
-        values["Resources/cpu_mem_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    resident = most_resident_bytes()
+    values = {} if resident is None else {"Resources/cpu_mem_gb": resident / 2**30}
     if device.type == "cuda":
         values["Resources/peak_gpu_mem_gb"] = torch.cuda.max_memory_allocated(device) / 2**30
         values["Resources/peak_gpu_mem_reserved_gb"] = torch.cuda.max_memory_reserved(device) / 2**30
