@@ -74,7 +74,9 @@ def release(run: Path, snapshot_file: Path, name: str, hours_before: float) -> P
     return path
 
 
-def measure(path: Path, data: str, weights: list[str]) -> tuple[list[Evaluation], Path | None]:
+def measure(
+    path: Path, data: str, weights: list[str], encoder_images: list[str]
+) -> tuple[list[Evaluation], Path | None]:
     """Give a model its encoder and calibration, measure it, and look for copies; return what was found.
 
     Without published weights only what needs none is measured, and copies are not looked for.
@@ -82,7 +84,7 @@ def measure(path: Path, data: str, weights: list[str]) -> tuple[list[Evaluation]
     wanted = METRICS if weights else ",".join(name for name in METRICS.split(",") if "squeeze" not in name)
     flags = [word for source in weights for word in ("--weights", source)]
     found = Path(tempfile.mkdtemp(prefix="release-"))
-    call("calibrate", "--model", path, "--data", data, "--encoder", "new", "--out", path)
+    call("calibrate", "--model", path, "--data", data, "--encoder", "new", *encoder_images, "--out", path, "--force")
     call("metrics", "--model", path, "--data", data, "--metrics", wanted, *flags, "--out", found / "numbers.json")
     if not weights:
         return [read_evaluation(found / "numbers.json")], None
@@ -317,6 +319,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="name of the bundled model")
     parser.add_argument("--data", help="its photographs: also calibrate, measure, and find directions")
     parser.add_argument("--weights", action="append", default=[], metavar="KEY=PATH", help="published, to measure by")
+    parser.add_argument("--encoder-images", metavar="N", help="as 'capriccio calibrate' has it")
     parser.add_argument("--metrics", type=Path, nargs="*", default=[], help="what 'capriccio metrics --out' wrote")
     parser.add_argument("--hours-before", type=float, default=0.0, help="training hours before the run went on from it")
     parser.add_argument("--page-only", action="store_true", help="leave weights and pictures as they are")
@@ -339,7 +342,8 @@ def main() -> None:
     else:
         path = release(arguments.run, snapshot_file, arguments.name, arguments.hours_before)
     if arguments.data:
-        evaluations, arguments.copies = measure(path, arguments.data, arguments.weights)
+        images = [] if arguments.encoder_images is None else ["--encoder-images", arguments.encoder_images]
+        evaluations, arguments.copies = measure(path, arguments.data, arguments.weights, images)
     size = path.stat().st_size / 2**20
     if size > LIMIT_MIB.get(arguments.name, 26):
         raise SystemExit(f"{path} has {size:.1f} MiB, more than a bundled model may have")
