@@ -24,9 +24,7 @@ from capriccio.metrics.names import higher_is_better, parse_metrics
 from capriccio.metrics.results import Evaluation, compare, read_evaluation
 from capriccio.perception.weights import parse_sources
 
-METRICS = (
-    "fd_squeeze5k_full,fd_discriminator5k_full,fd_random5k_full,ppl2_wend_squeeze_1k,pr_squeeze5k3_full"
-)
+METRICS = "fd_squeeze5k_full,fd_discriminator5k_full,fd_random5k_full,ppl2_wend_squeeze_1k,pr_squeeze5k3_full"
 STUDENT_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36}
 """97.5 % points of Student's distribution, by the number of repetitions."""
 

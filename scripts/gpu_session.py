@@ -222,9 +222,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(max(1, (os.cpu_count() or 1) // 3)))
     end = time.monotonic() + 60 * asked.minutes
-    session = Session(
-        asked.data, asked.run, asked.home, shlex.split(asked.train), asked.device, asked.variant, end
-    )
+    session = Session(asked.data, asked.run, asked.home, shlex.split(asked.train), asked.device, asked.variant, end)
     try:
         work(session, asked.measure, checks=asked.checks, until_measured=asked.until_measured)
     finally:

@@ -1,6 +1,8 @@
 """How long the arithmetic of a Fréchet distance takes: twice 50,000 samples of 2,048 features.
 
     OMP_NUM_THREADS=2 python scripts/metric_speed.py
+
+What it prints stands in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -33,8 +35,10 @@ def main() -> None:
     started = time.perf_counter()
     first, second = (sums.moments() for sums in sets)
     distance = frechet_distance(first, second)
-    print(f"mean and covariance of both sets {seconds:.1f} s, distance {time.perf_counter() - started:.1f} s "
-          f"(value {distance:.4f}); memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    print(
+        f"mean and covariance of both sets {seconds:.1f} s, distance {time.perf_counter() - started:.1f} s "
+        f"(value {distance:.4f}); memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+    )
 
 
 if __name__ == "__main__":

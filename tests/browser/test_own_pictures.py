@@ -47,14 +47,17 @@ def test_a_photograph_becomes_a_row_that_says_projected(page, server):
 def test_a_photograph_dropped_on_a_source_takes_its_place(page, server):
     page.goto(f"{server.url}/studio#/mix?rows=1&cols=3")
     loaded(page, ".mixing img", 2)
-    page.evaluate("""bytes => {
+    page.evaluate(
+        """bytes => {
       const dataTransfer = new DataTransfer();
       dataTransfer.items.add(new File([new Uint8Array(bytes)], "ridge.jpg", {type: "image/jpeg"}));
       const source = document.querySelector(".mixing .source");
       for (const kind of ["dragover", "drop"]) {
         source.dispatchEvent(new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true}));
       }
-    }""", list(photograph((200, 120, 90))))
+    }""",
+        list(photograph((200, 120, 90))),
+    )
     page.locator(".mixing .source .caption").wait_for(timeout=PATIENCE)
     assert page.locator(".mixing .source").count() == 2
     assert "rows=1" in page.url

@@ -115,5 +115,3 @@ def serving(folder: Path, troubles: Troubles) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-

@@ -109,7 +109,11 @@ def test_a_calibration_survives_being_stored():
 @pytest.mark.parametrize(
     "spoil",
     [
-        {"version": 99}, {"made": []}, {"weights": [[1.0]]}, {"mean": None}, {"made": [math.nan]},
+        {"version": 99},
+        {"made": []},
+        {"weights": [[1.0]]},
+        {"mean": None},
+        {"made": [math.nan]},
         {"domain_reach": "far"},
     ],
 )

@@ -25,9 +25,7 @@ def test_the_three_names_together_are_every_row(pair):
     assert torch.equal(mix(mix(mix(a, b, "coarse"), b, "middle"), b, "fine"), b)
 
 
-@pytest.mark.parametrize(
-    "layers", ["0-3,7", "7,3,0-2", slice(0, 4), range(4), [3, 2, 1, 0], (0, 1, 2, 3, 3)]
-)
+@pytest.mark.parametrize("layers", ["0-3,7", "7,3,0-2", slice(0, 4), range(4), [3, 2, 1, 0], (0, 1, 2, 3, 3)])
 def test_every_spelling_names_the_same_rows(layers):
     expected = (0, 1, 2, 3, 7) if isinstance(layers, str) else (0, 1, 2, 3)
     assert rows_of(layers, 10) == expected

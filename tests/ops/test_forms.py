@@ -71,9 +71,7 @@ def test_noise_and_bias_added_one_by_one_are_the_matrix_product(clamp, count):
     strength, bias = torch.randn((), dtype=torch.float64), torch.randn(3, dtype=torch.float64)
 
     def added(form):
-        return lambda x, strength, bias: noise_bias_leaky_relu(
-            x.clone(), noise, strength, bias, clamp=clamp, form=form
-        )
+        return lambda x, strength, bias: noise_bias_leaky_relu(x.clone(), noise, strength, bias, clamp=clamp, form=form)
 
     assert_alike(added("pointwise"), added("matrix"), x, strength, bias)
 

@@ -51,9 +51,7 @@ def test_every_phase_compiles_whole_and_gives_eager_numbers(c_dim, shape, augmen
             network.requires_grad_(False)
 
         g.requires_grad_(True)
-        main = phases.generator_main(
-            g, d, random.latents("Gmain", 0, 4), random.augmentation("Gmain", "fakes", 0, 4)
-        )
+        main = phases.generator_main(g, d, random.latents("Gmain", 0, 4), random.augmentation("Gmain", "fakes", 0, 4))
         note("Gmain", g, (main.loss, main.w_mean, *main.statistics.values()))
         g.requires_grad_(True)
         lengths, w_mean = phases.path_lengths(g, random.latents("Greg", 0, 2), random.pl_noise(0, 2))
@@ -65,9 +63,7 @@ def test_every_phase_compiles_whole_and_gives_eager_numbers(c_dim, shape, augmen
         )
         note("Dmain", d, (main.loss, main.w_mean, *main.statistics.values()))
         d.requires_grad_(True)
-        r1 = phases.r1_penalty(
-            d, batch.reals, batch.labels, random.augmentation("Dreg", "reals", 0, 4), gamma=2.0
-        )
+        r1 = phases.r1_penalty(d, batch.reals, batch.labels, random.augmentation("Dreg", "reals", 0, 4), gamma=2.0)
         note("Dreg", d, (r1.loss, *r1.statistics.values()))
         return found
 

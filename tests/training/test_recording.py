@@ -85,9 +85,7 @@ def test_recorded_iterations_give_the_numbers_of_direct_ones(round_size, lazy):
 
 def test_labels_are_part_of_what_is_copied():
     config = run_config(c_dim=3)
-    assert_same(
-        trained(config, recorded=True, round_size=4)[0], trained(config, recorded=False, round_size=4)[0]
-    )
+    assert_same(trained(config, recorded=True, round_size=4)[0], trained(config, recorded=False, round_size=4)[0])
 
 
 def test_the_first_calls_run_as_they_are_and_each_key_is_recorded_once():

@@ -214,9 +214,7 @@ def _continued_and_doubled(plan: Enlargement, doubling: Tensor, size: int) -> Te
     return matrix if plan.inside is None else matrix * plan.inside.repeat_interleave(2)[:, None]
 
 
-def _reduce(
-    images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int, fir: FirForm = "depthwise"
-) -> Tensor:
+def _reduce(images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int, fir: FirForm = "depthwise") -> Tensor:
     """Reduce ``images`` [N, C, H, W], continued by P pixels of the result on each side, along one axis."""
     if matrix is not None:
         return images @ matrix.T if dim == 3 else matrix @ images

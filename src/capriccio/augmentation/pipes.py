@@ -61,9 +61,7 @@ _TABLE: dict[PipeName, dict[str, float]] = {
     "textures": _BLIT | _GEOM | _MILD_LIGHT,
 }
 
-PIPES: dict[PipeName, Transformations] = {
-    name: from_dict(Transformations, values) for name, values in _TABLE.items()
-}
+PIPES: dict[PipeName, Transformations] = {name: from_dict(Transformations, values) for name, values in _TABLE.items()}
 """Transformations by the name of the pipe; a subject chooses its pipe by name."""
 
 FEW_PICTURES = 2000

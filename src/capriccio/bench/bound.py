@@ -93,7 +93,5 @@ def _pass_seconds(shape: Shape, batch: int, device: torch.device, dtype: torch.d
             _BACKWARD(gradient, x, weight, None, stride, padding, [1, 1], up, [0, 0], 1, [of_data, not of_data, False])
 
         passes = (forward, lambda: backward(of_data=True), lambda: backward(of_data=False))
-        forward_s, data_s, weight_s = (
-            statistics.median(seconds(one, device) for _ in range(_TRIES)) for one in passes
-        )
+        forward_s, data_s, weight_s = (statistics.median(seconds(one, device) for _ in range(_TRIES)) for one in passes)
     return forward_s, data_s, weight_s

@@ -198,9 +198,7 @@ def _parser() -> CommandParser:
     flag("--iterations", type=int, default=12, help="Measured iterations; the figures are medians.")
     flag("--compile", action="store_true", help="Compile the phases, as 'train --compile' does.")
     flag("--device", type=str, default="auto", help=DEVICE_HELP)
-    flag(
-        "--augment", type=PipeName, default=None, help="Augmentation pipe whose cost is measured, such as bgc."
-    )
+    flag("--augment", type=PipeName, default=None, help="Augmentation pipe whose cost is measured, such as bgc.")
     flag("--augment-p", type=float, default=0.5, help="Its p: probability of each transformation.")
     flag("--data", type=str | None, default=None, help="Archive or folder whose share of the time is measured.")
     flag("--json", action="store_true", help="Print the figures as one JSON document.")

@@ -225,9 +225,7 @@ def add_settings(parser: CommandParser, settings: type, aliases: Mapping[str, st
     _add_section(parser, settings, "", aliases, parser.add_argument_group("settings of the run"))
 
 
-def _add_section(
-    parser: CommandParser, settings: type, prefix: str, aliases: Mapping[str, str], group: Any
-) -> None:
+def _add_section(parser: CommandParser, settings: type, prefix: str, aliases: Mapping[str, str], group: Any) -> None:
     types = typing.get_type_hints(settings)
     about = {p.arg_name: p.description for p in parse_from_object(settings).params}
     for name in (field.name for field in dataclasses.fields(settings)):

@@ -69,9 +69,7 @@ def run(argv: Sequence[str]) -> int:
     with shown_measuring() as measuring:
         projector = Projector(model, settings, distance=distance, c=c, progress=measuring)
     with shown_progress("projecting") as progress:
-        records = save_projections(
-            projector, targets, request, masks, lambda step: progress(step.step, step.num_steps)
-        )
+        records = save_projections(projector, targets, request, masks, lambda step: progress(step.step, step.num_steps))
     if tuning is not None:
         with shown_progress("tuning") as progress:
             records = save_tunings(

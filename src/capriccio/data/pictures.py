@@ -95,9 +95,7 @@ def orientation_of(image: Image.Image) -> int:
     return orientation if orientation in _TURNS else _UPRIGHT
 
 
-def reduce(
-    pixels: Pixels, size: tuple[int, int], resampling: Image.Resampling = Image.Resampling.LANCZOS
-) -> Pixels:
+def reduce(pixels: Pixels, size: tuple[int, int], resampling: Image.Resampling = Image.Resampling.LANCZOS) -> Pixels:
     """Resize pixels [C, H, W] to ``size`` (height, width) with an antialiased filter."""
     if pixels.shape[1:] == size:
         return pixels

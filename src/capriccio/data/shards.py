@@ -203,4 +203,3 @@ def _may_pass(address: str, error: BaseException) -> bool:
     if isinstance(error, urllib.error.HTTPError):
         return error.code in (408, 425, 429) or error.code >= 500
     return is_url(address) and not isinstance(error, FileNotFoundError | PermissionError)
-

@@ -211,9 +211,7 @@ def open_streamed(
         c_dim=dim,
         mirror=mirror,
     )
-    train = StreamedPictures(
-        card, *_in_memory(first.train, shape, dim), shards=shards, intake=intake, buffer=buffer
-    )
+    train = StreamedPictures(card, *_in_memory(first.train, shape, dim), shards=shards, intake=intake, buffer=buffer)
     store, names, values = _in_memory(first.heldout, shape, dim)
     return DatasetSplit(
         train=train,

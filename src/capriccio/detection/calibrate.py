@@ -112,9 +112,7 @@ def calibrate(
     return calibrate_scores(numbers[is_made], numbers[~is_made], group[is_made], group[~is_made], settings)
 
 
-def give_encoder(
-    model: Model, training: EncoderTraining, progress: Callable[[int, int], None] | None = None
-) -> None:
+def give_encoder(model: Model, training: EncoderTraining, progress: Callable[[int, int], None] | None = None) -> None:
     """Train an encoder for a model and let the model have it, as it will be after it was stored.
 
     Raises: UsageError for a conditional network.

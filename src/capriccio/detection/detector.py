@@ -49,7 +49,7 @@ LEVEL = 0.01
 
 BASE_RATES = (
     "At a level of 1 %, one in a hundred photographs is called made. Among pictures of which few were made by the "
-    "network, most that are accused are therefore innocent; \"not made\" says only that this network did not make it."
+    'network, most that are accused are therefore innocent; "not made" says only that this network did not make it.'
 )
 
 

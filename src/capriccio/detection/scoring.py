@@ -177,9 +177,7 @@ class Calibration:
             if not sound:
                 raise SnapshotError("the calibration is damaged; run 'capriccio calibrate' again.")
             scorer = Scorer(mean=arrays.pop("mean"), spread=arrays.pop("spread"), weights=arrays.pop("weights"))
-            domain = Domain(
-                mean=arrays.pop("domain_mean"), whitening=arrays.pop("domain_whitening"), reach=reach
-            )
+            domain = Domain(mean=arrays.pop("domain_mean"), whitening=arrays.pop("domain_whitening"), reach=reach)
             return Calibration(scorer=scorer, domain=domain, settings=dict(values["settings"]), **arrays)
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, SnapshotError):
@@ -188,7 +186,10 @@ class Calibration:
 
 
 def calibrate_scores(
-    made: Numbers, real: Numbers | None, made_groups: NDArray[np.int64], real_groups: NDArray[np.int64] | None,
+    made: Numbers,
+    real: Numbers | None,
+    made_groups: NDArray[np.int64],
+    real_groups: NDArray[np.int64] | None,
     settings: dict[str, Any],
 ) -> Calibration:
     """Fit the score on known pictures and keep how they score.

@@ -139,9 +139,7 @@ def discriminator_overfitting(record: RunRecord) -> Finding | None:
     r_t, r_v = recent.mean(REAL_SIGNS), recent.mean(HELDOUT_OVERFITTING)
     signs = []
     if r_v is not None and r_v >= _OVERFIT_R_V:
-        signs.append(
-            f"held-out pictures score {r_v:.0%} of the way from training pictures to fakes (r_v {r_v:.2f})"
-        )
+        signs.append(f"held-out pictures score {r_v:.0%} of the way from training pictures to fakes (r_v {r_v:.2f})")
     if r_t is not None and r_t >= _OVERFIT_R_T:
         signs.append(f"it takes {(1 + r_t) / 2:.0%} of the training pictures for real (r_t {r_t:.2f})")
     # A discriminator that judges held-out pictures like the others may be as sure of all as it likes.

@@ -65,9 +65,7 @@ class PortableGenerator(nn.Module):
         self.noise = noise
         self.cutoff = cutoff
 
-    def forward(
-        self, z: Tensor, psi: Tensor, c: Tensor | None = None, noise: Sequence[Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, z: Tensor, psi: Tensor, c: Tensor | None = None, noise: Sequence[Tensor] | None = None) -> Tensor:
         """Return images [N, C, H, W], −1…1; ``noise`` is one map [N, 1, H, W] per layer where it is an input."""
         chosen = noise if self.noise == "input" else self.noise
         assert chosen is not None

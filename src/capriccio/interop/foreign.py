@@ -48,9 +48,7 @@ def is_foreign(path: Path) -> bool:
     return is_state_file(path) if kind == "safetensors" else kind != "unknown"
 
 
-def read_network(
-    path: Path, device: torch.device | str = "cpu", *, which: WhichGenerator = "G_ema"
-) -> Snapshot:
+def read_network(path: Path, device: torch.device | str = "cpu", *, which: WhichGenerator = "G_ema") -> Snapshot:
     """Read a network file of Capriccio or of another program.
 
     Args:

@@ -132,5 +132,3 @@ def renamed(variables: Mapping[str, Tensor], rule: Callable[[str], Rule | None])
         except (RuntimeError, IndexError) as error:
             raise SnapshotError(f"its variable '{name[:100]}' has the shape {list(value.shape)}.") from error
     return tensors
-
-

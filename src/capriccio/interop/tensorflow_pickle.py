@@ -91,9 +91,7 @@ def read_discriminator(value: Any, file_bytes: int) -> Discriminator:
     if not c_dim and out > 1:  # one logit for each label
         c_dim, mapping = out, MappingConfig(labels="joined")
     elif c_dim:
-        mapping = MappingConfig(
-            **mapping_widths(tensors, out), lr_multiplier=_number(settings, "mapping_lrmul", 0.1)
-        )
+        mapping = MappingConfig(**mapping_widths(tensors, out), lr_multiplier=_number(settings, "mapping_lrmul", 0.1))
     is_old = settings["version"] < 5
     group = settings.get("mbstd_group_size", 4 if is_old else None)
     extra = _size(tensors, "b4.conv.weight", 1) - _size(tensors, "b4.conv.weight", 0)
@@ -116,9 +114,7 @@ def read_discriminator(value: Any, file_bytes: int) -> Discriminator:
     return build_discriminator(config, tensors)
 
 
-def _fully_grown(
-    settings: Mapping[str, Any], variables: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], bool]:
+def _fully_grown(settings: Mapping[str, Any], variables: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
     """Return the variables as those of a network that did not grow, and whether it did."""
     kept, has_grown = without_growth(variables)
     if has_grown and _number(settings, "lod", 0) > 0:

@@ -105,9 +105,7 @@ class Directions:
                          f"There are: {', '.join(self.names)}.")  # fmt: skip
 
 
-def edit(
-    ws: Tensor, directions: Directions, strengths: Mapping[str, float], layers: Layers | None = None
-) -> Tensor:
+def edit(ws: Tensor, directions: Directions, strengths: Mapping[str, float], layers: Layers | None = None) -> Tensor:
     """Return latents moved along directions, several at once.
 
     Args:

@@ -195,9 +195,7 @@ def _contents(path: Path) -> _Contents:
         return _read_safetensors(path.read_bytes(), MAX_FILE_BYTES)
 
 
-def _checked(
-    read: Callable[[], _Contents], name: str, num_ws: int | None, w_dim: int | None
-) -> tuple[Latents, Extra]:
+def _checked(read: Callable[[], _Contents], name: str, num_ws: int | None, w_dim: int | None) -> tuple[Latents, Extra]:
     """Return latents that fit a network and what else there is, or raise an error that begins with the file's name."""
     try:
         arrays, text = read()

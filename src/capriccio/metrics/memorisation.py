@@ -147,9 +147,7 @@ def find_memorised(
         assert found is not None
         return found
 
-    train, heldout = (
-        features(Reals(part, len(part), model.size, "lanczos")) for part in (split.train, split.heldout)
-    )
+    train, heldout = (features(Reals(part, len(part), model.size, "lanczos")) for part in (split.train, split.heldout))
     mean, std = train.mean(dim=0), train.std(dim=0).clamp(min=1e-6)
     train = (train - mean) / std
     own = _own_distances(train[: split.train.num_pictures])

@@ -120,7 +120,6 @@ class PathMetric:
             parts.append(_short(self.count))
         return "_".join(parts)
 
-
     @property
     def numbers(self) -> tuple[str, ...]:
         """Names of the numbers it gives."""

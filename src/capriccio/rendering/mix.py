@@ -120,9 +120,7 @@ def save_mix(
             written[save_picture(cell_path, cell.image, cell.provenance, quality=quality)] = None
         if progress:
             progress(done, len(rows) * len(columns))
-    whole = _mixed(
-        provenance_of(model, request.look, rows, 0, len(rows), kind="mix"), columns, 0, len(columns), layers
-    )
+    whole = _mixed(provenance_of(model, request.look, rows, 0, len(rows), kind="mix"), columns, 0, len(columns), layers)
     save_picture(path, table.image, whole, quality=quality)
     return list(written)
 
@@ -144,9 +142,7 @@ def _cells(
     look, count = request.look, len(columns)
     for start in range(0, len(rows) * count, request.batch):
         places = [divmod(i, count) for i in range(start, min(start + request.batch, len(rows) * count))]
-        ws = torch.cat(
-            [mix(rows.ws(row, row + 1), columns.ws(column, column + 1), layers) for row, column in places]
-        )
+        ws = torch.cat([mix(rows.ws(row, row + 1), columns.ws(column, column + 1), layers) for row, column in places])
         seeds = [rows.noise_seed(row) for row, _ in places] if look.noise_mode == "random" else None
         images = to_uint8(model.images(ws, noise_mode=look.noise_mode, noise_seeds=seeds))
         for (row, column), pixels in zip(places, images, strict=True):

@@ -226,9 +226,7 @@ def _save_all(model: Model, folder: Path, folders: Sequence[Path], names: Sequen
     """Write the latents of all pictures as one file, for the commands that take several."""
     if not folders:
         return
-    together = joined_latents(
-        [load_latents(f / LATENTS_FILE, num_ws=model.num_ws, w_dim=model.w_dim) for f in folders]
-    )
+    together = joined_latents([load_latents(f / LATENTS_FILE, num_ws=model.num_ws, w_dim=model.w_dim) for f in folders])
     provenance = Provenance(model_hash=model.model_hash, licence=model.licence, kind="projection", latents=tuple(names))
     save_latents(folder / LATENTS_FILE, replace(together, names=tuple(names), provenance=provenance))
 

@@ -58,11 +58,15 @@ def _judge(studio: Studio, target: Target, name: str, tell: Tell) -> Outcome:
         return Outcome(facts | watched.shown, report, "application/json", "detection.json")
     projection = watched.project(detector.projector)
     verdict = replace(detector.judge(target.images, projection, [name])[0], provenance=target.says)
-    facts = verdict.to_dict() | common | {
-        "sentence": sentence(verdict.verdict, verdict.p_not_made),
-        "base_rates": BASE_RATES,
-        "histograms": _histograms(detector.calibration),
-    }
+    facts = (
+        verdict.to_dict()
+        | common
+        | {
+            "sentence": sentence(verdict.verdict, verdict.p_not_made),
+            "base_rates": BASE_RATES,
+            "histograms": _histograms(detector.calibration),
+        }
+    )
     judged = Judged(verdict=verdict, picture=target.images[0])
     page = render_report(verdict_report([judged], detector.calibration, f"Did {studio.name} make {name}?"))
     return Outcome(facts | watched.shown, page.encode(), "text/html", "detection.html")

@@ -116,9 +116,7 @@ class Studio:
             if not shared.clients:
                 shared.future.cancel()  # too late for one that is being painted; that one is kept
 
-    async def ask(
-        self, question: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs
-    ) -> _Result:
+    async def ask(self, question: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
         """Return the answer to a question about jobs or latents.
 
         With a file of jobs it is asked on a thread of its own, as other servers' writing may have to be waited for.

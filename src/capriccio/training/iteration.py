@@ -196,9 +196,7 @@ class Trainer:
         found = self._run("Dmain", state, this, _differentiated(phase, this), inputs, parameters)
         self._track(state, found.w_mean, is_discriminator_pass=True)
 
-    def _r1(
-        self, state: TrainingState, batch: Batch, draws: Draws, this: Round, parameters: Sequence[Tensor]
-    ) -> None:
+    def _r1(self, state: TrainingState, batch: Batch, draws: Draws, this: Round, parameters: Sequence[Tensor]) -> None:
         phase = partial(self.phases.r1_penalty, state.discriminator, gamma=self.config.loss.r1_gamma)
         inputs = (*batch.part(this), draws.augmentation("Dreg", "reals", this.index, this.size))
         self._run("Dreg", state, this, _differentiated(phase, this), inputs, parameters)

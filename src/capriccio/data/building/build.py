@@ -305,9 +305,7 @@ class _Building:
         alike = self._names[number]
         status: Status = "duplicate" if policy == "drop" else "kept"
         reason = ", ".join(filter(None, [entry.reason, f"looks like '{alike}'"]))
-        return replace(
-            entry, status=status, reason=reason, duplicate_of=alike, flaws=(*entry.flaws, "duplicate")
-        )
+        return replace(entry, status=status, reason=reason, duplicate_of=alike, flaws=(*entry.flaws, "duplicate"))
 
     def _remember_likeness(self, thumbnail: bytes, file: str) -> None:
         if len(thumbnail) == np.prod(THUMBNAIL_SHAPE):

@@ -106,9 +106,7 @@ class ZipSource:
         """Yield every member in the order of the names."""
         refused = {name: why for name in self.names if (why := _refused_by_name(name)) is not None}
         checksums = {name: key for name, key in self._checksums.items() if name not in refused and key[0]}
-        yield from _told_apart(
-            self.names, refused, checksums, lambda name: ZipContent(self.path, name), self._labels
-        )
+        yield from _told_apart(self.names, refused, checksums, lambda name: ZipContent(self.path, name), self._labels)
 
 
 class ShardSource:
