@@ -20,13 +20,13 @@ from PIL import Image, ImageOps
 import capriccio
 from capriccio.cli.tour.finding import judged_pictures
 from capriccio.detection.calibrate import stored_calibration
-from capriccio.rendering.grids import enlarge, image_grid
+from capriccio.rendering.grids import image_grid
 from capriccio.rendering.verdicts import verdict_sheet
 
 IMAGES = Path(__file__).parents[1] / "docs/images"
 MIXED = ("beach", "haze", "island", "sea")
 TUNED = ("cliff", "island", "rock")
-PAIR_SCALE, TUNED_SCALE, VERDICT_SCALE, MARGIN = 2, 3, 2, 4
+PAIR_HEIGHT, TUNED_HEIGHT, VERDICT_SCALE, MARGIN = 128, 192, 2, 2
 
 
 def call(*words: object) -> None:
@@ -34,22 +34,25 @@ def call(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "capriccio", *map(str, words)], check=True)
 
 
-def beside(folder: Path, names: tuple[str, ...], scale: int) -> list[Image.Image]:
-    """Return the side-by-side pictures of projections, enlarged, with a margin."""
+def beside(folder: Path, names: tuple[str, ...], height: int) -> list[Image.Image]:
+    """Return the side-by-side pictures of projections at a height, with a margin."""
     pictures = [Image.open(folder / name / "side-by-side.png").convert("RGB") for name in names]
-    return [ImageOps.expand(enlarge(picture, scale), MARGIN, "white") for picture in pictures]
+    return [
+        ImageOps.expand(p.resize((p.width * height // p.height, height), Image.Resampling.LANCZOS), MARGIN, "white")
+        for p in pictures
+    ]
 
 
 def projected(photographs: Path, work: Path) -> None:
     """Draw four photographs projected, the same four mixed with each other, and three after tuning."""
     four = [photographs / f"{name}.jpg" for name in MIXED]
     call("project", *four, "--space", "w+", "--steps", 80, "--out", work / "four")
-    image_grid(beside(work / "four", MIXED, PAIR_SCALE), 2).save(IMAGES / "projected-pairs.webp", quality=88)
+    image_grid(beside(work / "four", MIXED, PAIR_HEIGHT), 2).save(IMAGES / "projected-pairs.webp", quality=88)
     latents = work / "four/latents.safetensors"
     call("mix", "--rows", latents, "--cols", latents, "--layers", "fine", "--out", work / "mix.png")
     Image.open(work / "mix.png").convert("RGB").save(IMAGES / "projected-mix.webp", quality=88)
     call("project", *(photographs / f"{name}.jpg" for name in TUNED), "--tune", "each", "--out", work / "tuned")
-    image_grid(beside(work / "tuned", TUNED, TUNED_SCALE), 1).save(IMAGES / "projected-tuned.webp", quality=88)
+    image_grid(beside(work / "tuned", TUNED, TUNED_HEIGHT), 1).save(IMAGES / "projected-tuned.webp", quality=88)
 
 
 def judged() -> None:

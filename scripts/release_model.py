@@ -227,11 +227,22 @@ def page(
     hours, epochs = facts.card["training_hours"], facts.nimg / data["count"]
     config, began = yaml.safe_load((run / "config.yaml").read_text()), ticks[0].nimg / 1000
     machine, command = sessions(run)
-    told_half = "half precision, as it came home from training"
+    inside = {
+        "discriminator": model.discriminator,
+        "encoder": model.encoder,
+        "calibration": facts.calibration,
+    }
+    told_half = "half precision, with " + ", ".join(part for part, there in inside.items() if there)
     if half[1]:
-        told_half = (
-            f"half precision; pictures differ from those of the full precision by {half[0]:.3f} grey levels in the "
+        told_half += (
+            f"; pictures differ from those of the full precision by {half[0]:.3f} grey levels in the "
             f"mean, {half[1]} at most"
+        )
+    before = ""
+    if f"--continue-from {name} " in command:
+        before = (
+            f"\nThe first line went on from the network that had this name before, at {began:.0f} thousand images; the "
+            "history of this page has its command.\n"
         )
     took = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
     augmentation = "no augmentation"
@@ -309,7 +320,7 @@ The same latents through the averaged generator, from {began:.0f} to {facts.nimg
 {command}
 python scripts/release_model.py RUN --name {name} --data PHOTOS --weights squeeze=… --weights lpips-squeeze=…
 ```
-"""
+{before}"""
 
 
 def main() -> None:

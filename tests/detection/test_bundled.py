@@ -31,10 +31,10 @@ def test_its_calibration_is_for_what_it_is_today(model):
 
 
 def test_it_recognises_its_own_pictures_whatever_noise_they_were_painted_with(model):
-    pictures = to_images([made_picture(model, 2_000_000 + i) for i in range(8)])
+    pictures = to_images([made_picture(model, 2_000_000 + i) for i in range(32)])
     found = capriccio.detect(model, pictures)
-    assert sum(v.verdict == "made" for v in found) >= 6
-    assert all(v.verdict in ("made", "undecided") for v in found)
+    assert sum(v.verdict == "made" for v in found) >= 22  # 88 % are
+    assert sum(v.verdict == "not-made" for v in found) <= 1
 
 
 def test_painted_landscapes_are_not_accused(model):
