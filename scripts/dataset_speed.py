@@ -21,6 +21,7 @@ from capriccio.data.building.crops import centre_window
 from capriccio.data.building.decoding import decode_photograph
 from capriccio.data.building.resampling import resize
 from capriccio.data.landscapes.painter import paint
+from capriccio.runtime import most_resident_bytes
 
 SIZE = (256, 256)
 WHITE = (255, 255, 255)
@@ -63,7 +64,7 @@ def processor_seconds() -> float:
 
 
 def memory_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (most_resident_bytes() or 0) / 2**20
 
 
 def main() -> int:

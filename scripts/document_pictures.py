@@ -10,8 +10,6 @@ model never saw; docs/projection.md says which they are. Writes ``docs/images/pr
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,16 +20,11 @@ from capriccio.cli.tour.finding import judged_pictures
 from capriccio.detection.calibrate import stored_calibration
 from capriccio.rendering.grids import image_grid
 from capriccio.rendering.verdicts import verdict_sheet
+from release_model import IMAGES, call
 
-IMAGES = Path(__file__).parents[1] / "docs/images"
 MIXED = ("beach", "haze", "island", "sea")
 TUNED = ("cliff", "island", "rock")
 PAIR_HEIGHT, TUNED_HEIGHT, VERDICT_SCALE, MARGIN = 128, 192, 2, 2
-
-
-def call(*words: object) -> None:
-    """Run a command of Capriccio; what goes wrong there ends this as well."""
-    subprocess.run([sys.executable, "-m", "capriccio", *map(str, words)], check=True)
 
 
 def beside(folder: Path, names: tuple[str, ...], height: int) -> list[Image.Image]:

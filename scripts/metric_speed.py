@@ -8,12 +8,12 @@ What it prints stands in docs/benchmarks.md.
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 
 import torch
 
 from capriccio.metrics.moments import MomentSums, frechet_distance
+from capriccio.runtime import most_resident_bytes
 
 BLOCK = 64
 
@@ -37,7 +37,7 @@ def main() -> None:
     distance = frechet_distance(first, second)
     print(
         f"mean and covariance of both sets {seconds:.1f} s, distance {time.perf_counter() - started:.1f} s "
-        f"(value {distance:.4f}); memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB"
+        f"(value {distance:.4f}); memory {(most_resident_bytes() or 0) / 2**30:.2f} GiB"
     )
 
 

@@ -75,7 +75,7 @@ def release(run: Path, snapshot_file: Path, name: str, hours_before: float) -> P
 
 
 def measure(
-    path: Path, data: str, weights: list[str], encoder_images: list[str]
+    path: Path, data: str, weights: list[str], encoder_images: str | None
 ) -> tuple[list[Evaluation], Path | None]:
     """Give a model its encoder and calibration, measure it, and look for copies; return what was found.
 
@@ -83,8 +83,9 @@ def measure(
     """
     wanted = METRICS if weights else ",".join(name for name in METRICS.split(",") if "squeeze" not in name)
     flags = [word for source in weights for word in ("--weights", source)]
+    encoder = ["--encoder", "new", *(["--encoder-images", encoder_images] if encoder_images else [])]
     found = Path(tempfile.mkdtemp(prefix="release-"))
-    call("calibrate", "--model", path, "--data", data, "--encoder", "new", *encoder_images, "--out", path, "--force")
+    call("calibrate", "--model", path, "--data", data, *encoder, "--out", path, "--force")
     call("metrics", "--model", path, "--data", data, "--metrics", wanted, *flags, "--out", found / "numbers.json")
     if not weights:
         return [read_evaluation(found / "numbers.json")], None
@@ -353,8 +354,7 @@ def main() -> None:
     else:
         path = release(arguments.run, snapshot_file, arguments.name, arguments.hours_before)
     if arguments.data:
-        images = [] if arguments.encoder_images is None else ["--encoder-images", arguments.encoder_images]
-        evaluations, arguments.copies = measure(path, arguments.data, arguments.weights, images)
+        evaluations, arguments.copies = measure(path, arguments.data, arguments.weights, arguments.encoder_images)
     size = path.stat().st_size / 2**20
     if size > LIMIT_MIB.get(arguments.name, 26):
         raise SystemExit(f"{path} has {size:.1f} MiB, more than a bundled model may have")

@@ -109,7 +109,7 @@ def _parser() -> CommandParser:
     parser.add_argument("A", nargs="?", type=str | None, default=None, help="Network that keeps the other levels.")
     parser.add_argument("B", nargs="?", type=str | None, default=None, help="Its relative, whose levels are taken.")
     parser.add_argument("--out", type=str, default="blend.safetensors", help="File of the blended network.")
-    add_force(parser, "--out")
+    add_force(parser, "the file of --out")
     how = parser.add_argument_group("how much of B (one of these)")
     how.add_argument("--from", type=int | None, default=None, help="This level (4, 8, 16, ...) and finer ones.")
     how.add_argument("--share", type=float | None, default=None, help="The same share of every level, 0..1.")

@@ -64,8 +64,7 @@ def run(argv: Sequence[str]) -> int:
             f"convert {source} {Path(asked.out).with_stem('converted')}', then calibrate that; without --out the "
             "calibration is kept in your cache and found by detect."
         )
-    if asked.out is not None:
-        new_file(asked.out, "--out", force=asked.force)
+    out = None if asked.out is None else new_file(asked.out, "--out", force=asked.force)
     model = load(asked.model, device=asked.device, precision=asked.precision)
     default_distance(model)  # a snapshot without discriminator is refused before an encoder is trained for nothing
     reals = [] if asked.data is None else _photographs(model, asked.data, asked.reals, asked.unseen)
@@ -78,11 +77,11 @@ def run(argv: Sequence[str]) -> int:
         projector = detecting_projector(model, thorough=request.thorough, measuring=measuring)
     with shown_progress("calibrating") as progress:
         calibration = calibrate(model, reals, request, progress, projector)
-    if asked.out is None:
+    if out is None:
         written = save_to_cache(model, calibration, cache_folder())
     else:
-        written = Path(asked.out)
-        write_calibrated(source, written, model, calibration)
+        written = out
+        write_calibrated(source, out, model, calibration)
     separation = auc(calibration.made, calibration.real) if len(calibration.real) else None
     facts = {"file": str(written), "made": len(calibration.made), "real": len(calibration.real), "auc": separation}
     if asked.json:
@@ -172,7 +171,7 @@ def _parser() -> CommandParser:
         "--out", type=str | None, default=None,
         help="Snapshot to write, the model with its calibration; null = keep the calibration in the user's cache.",
     )  # fmt: skip
-    add_force(parser, "--out")
+    add_force(parser, "the file of --out")
     parser.add_argument(
         "--encoder", type=Literal["auto", "new", "none"], default="auto",
         help="What guesses where projection starts: auto = the model's own, trained where it has none; new = trained "

@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 from PIL import ImageColor
 
 from capriccio.cli.dataset_report import add_report_flags, report_paths, save_report, tell_report
-from capriccio.cli.parser import CommandParser, existing, parse_size
+from capriccio.cli.parser import CommandParser, add_force, existing, parse_size
 from capriccio.cli.progress import shown_progress
 from capriccio.config import SubjectName
 from capriccio.data.building.build import build_dataset
@@ -140,7 +140,7 @@ def _parser() -> CommandParser:
     add("--duplicate-distance", type=int, default=3, help="Bits of 64 in which near-duplicates may differ.")
     add("--clean", action="store_true", help="Drop near-duplicates, flat pictures, bars and lettering.")
     add("--licence", type=str, default=LICENCE_NOT_STATED, help="Licence of the pictures, for the cards of networks.")
-    add("--force", action="store_true", help="Replace DEST if it exists.")
+    add_force(parser, "DEST")
     add("--workers", type=int | None, help="Processes; default one per processor.")
     add_report_flags(parser)
     return parser

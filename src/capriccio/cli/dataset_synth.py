@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from capriccio.cli.dataset_report import tell_report
-from capriccio.cli.parser import CommandParser, parse_size
+from capriccio.cli.parser import CommandParser, add_force, parse_size
 from capriccio.cli.progress import shown_progress
 from capriccio.data.landscapes.archive import synthesize
 from capriccio.data.writer import ImageFormat
@@ -43,6 +43,6 @@ def _parser() -> CommandParser:
     parser.add_argument("--size", type=str, default="64", help="Size in pixels: S, or HxW as in 256x384.")
     parser.add_argument("--seed", type=int, default=0, help="Another seed paints other landscapes.")
     parser.add_argument("--format", type=ImageFormat, default="webp", help="How pictures are stored.")
-    parser.add_argument("--force", action="store_true", help="Replace DEST if it exists.")
+    add_force(parser, "DEST")
     parser.add_argument("--json", action="store_true", help="Print the report as one JSON document.")
     return parser

@@ -35,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
         steps=asked.steps,
         batch=asked.batch,
     )
-    model = load_model(asked)
+    model = load_model(asked, request.look)
     with shown_progress("painting samples") as progress:
         found = _find(model, asked, progress)
     written = [save_directions(out, found)]

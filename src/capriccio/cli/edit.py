@@ -24,7 +24,8 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.rendering.edit import EditRequest, save_edited
 
     source = source_of(asked.seeds, "--seeds")
-    model = load_model(asked, source)
+    look = look_of(asked)
+    model = load_model(asked, look, source)
     directions = load_directions(model, asked.directions)
     if asked.list:
         _show(directions, as_json=asked.json)
@@ -33,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
         raise UsageError(f"--set is missing: NAME=STRENGTH, such as --set {directions.names[0]}=2. "
                          f"There are: {', '.join(directions.names)}.")  # fmt: skip
     moves = tuple(_move(text, directions) for text in asked.set)
-    request = EditRequest(source=source, moves=moves, look=look_of(asked), batch=asked.batch)
+    request = EditRequest(source=source, moves=moves, look=look, batch=asked.batch)
     with shown_progress("editing") as progress:
         written = save_edited(
             model, request, Path(asked.out), file_format=asked.format, quality=asked.quality, progress=progress

@@ -75,7 +75,7 @@ def _parser() -> CommandParser:
         help="onnx: an ONNX file; torch: a torch.export package (.pt2); web: a folder with a page that paints.",
     )  # fmt: skip
     parser.add_argument("--out", type=str | None, default=None, help="File to write, .onnx or .pt2; for web, a folder.")
-    add_force(parser, "--out")
+    add_force(parser, "the file of --out")
     parser.add_argument(
         "--noise", type=Literal["const", "none", "input"], default="const",
         help="const: the network's own maps, inside the file; none; input: one map per layer as inputs.",

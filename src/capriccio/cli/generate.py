@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
         singles=asked.singles,
         grid=asked.grid,
     )
-    model, processes = load_model(asked, request.source), launched_processes()
+    model, processes = load_model(asked, request.look, request.source), launched_processes()
     with shown_progress("painting") as progress:
         written = save_generated(model, request, files, progress if processes.is_main else None, processes)
     if not processes.is_main:

@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
         scale=asked.scale,
         batch=asked.batch,
     )
-    model = load_model(asked, request.rows, request.columns)
+    model = load_model(asked, request.look, request.rows, request.columns)
     with shown_progress("mixing") as progress:
         written = save_mix(
             model,

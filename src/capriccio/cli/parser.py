@@ -279,9 +279,9 @@ def at_least(flag: str, value: int, least: int = 1) -> None:
         raise UsageError(f"{flag} must be at least {least}, got {value}.")
 
 
-def add_force(parser: CommandParser, flag: str) -> None:
-    """Add ``--force``, which lets the file that ``flag`` names be written over one that is there."""
-    parser.add_argument("--force", action="store_true", help=f"Replace the file of {flag} if it exists.")
+def add_force(parser: CommandParser, what: str) -> None:
+    """Add ``--force``, which lets ``what`` (DEST, the file of --out) be written over a file that is there."""
+    parser.add_argument("--force", action="store_true", help=f"Replace {what} if it exists.")
 
 
 def new_file(text: str | Path, flag: str, *, force: bool) -> Path:

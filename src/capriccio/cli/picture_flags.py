@@ -53,11 +53,12 @@ def add_picture_flags(parser: CommandParser, *, batch: int = 16) -> None:
     parser.add_argument("--json", action="store_true", help="Print what was written as one JSON document.")
 
 
-def load_model(asked: Namespace, *sources: Source) -> Model:
+def load_model(asked: Namespace, look: Look, *sources: Source) -> Model:
     """Return the model that ``--model``, ``--device`` and ``--precision`` name, tuned as ``--tuning`` says.
 
     Args:
         asked: the flags.
+        look: what they ask of pictures, as :func:`look_of` tells it.
         sources: what it will paint; latents may have been found for a tuned network.
 
     Raises: UsageError naming the flag that does not fit the model.
@@ -68,7 +69,7 @@ def load_model(asked: Namespace, *sources: Source) -> Model:
 
     model = load(asked.model, device=asked.device, precision=asked.precision)
     with look_as_flags():
-        look_of(asked).check(model, seeded=any(not isinstance(source, Path | Latents) for source in sources))
+        look.check(model, seeded=any(not isinstance(source, Path | Latents) for source in sources))
     return with_tuning(model, sources, asked.tuning)
 
 

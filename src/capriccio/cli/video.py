@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
         quality=asked.quality,
         batch=asked.batch,
     )
-    model = load_model(asked, request.keys)
+    model = load_model(asked, request.look, request.keys)
     with shown_progress("filming") as progress:
         path = save_video(model, request, Path(asked.out), progress)
     tell_written([path], f"The film is '{path}'.", as_json=asked.json)

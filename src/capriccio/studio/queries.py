@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFun
 
 from capriccio.config import MAX_SEED
 from capriccio.errors import UsageError
+from capriccio.loading.model import NoiseMode
 from capriccio.ops.truncation import MAX_PSI
 from capriccio.provenance import PictureFormat
 from capriccio.rendering.look import Look
@@ -52,7 +53,7 @@ class LookQuery(BaseModel):
     psi: float | None = Field(None, ge=-MAX_PSI, le=MAX_PSI, allow_inf_nan=False, description="Truncation; 1 = none.")
     cutoff: int | None = Field(None, ge=0, le=100, description="Rows truncated, from coarse; absent = all.")
     class_index: int | None = Field(None, alias="class", ge=0, le=100_000, description="Class of a conditional model.")
-    noise: Literal["const", "none", "random"] = Field("const", description="The network's noise, none, or by seed.")
+    noise: NoiseMode = Field("const", description="The network's noise, none, or by seed.")
     model: str | None = Field(None, max_length=80, description="Name or hash of the model, to be sure of it.")
 
     def look(self, studio: Studio) -> Look:

@@ -164,7 +164,7 @@ class _Origin:
 
 
 @dataclass
-class _TickStart:
+class _TickClock:
     """Where the tick began that is under way."""
 
     index: int = 0
@@ -205,13 +205,12 @@ class _Run:
         """Pictures per round over all processes that fitted when memory ran out; None = it never did."""
         self.round_size = self._fitting_round_size()
         self.statistics = Statistics(device)
-        self.clock = _TickStart()
+        self.clock = _TickClock()
         self.doctor: LiveDoctor | None = None
         phases = compiled_phases() if config.compile else Phases()
         runner = choose_runner(config.cuda_graphs, device, processes, say=self.log.say)
         self.trainer = Trainer(config, processes, phases, self.statistics, runner=runner)
-        self.saver = Saver(config, folder, log, processes, device, metrics)
-        self.saver.use(data.train)
+        self.saver = Saver(config, folder, log, processes, device, metrics, data.train)
 
     # ---- beginning
 

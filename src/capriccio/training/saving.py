@@ -49,6 +49,7 @@ class Saver:
         processes: Processes,
         device: torch.device,
         metrics: SnapshotMetrics | None,
+        dataset: ImageDataset,
     ) -> None:
         self._config = config
         self._folder = folder
@@ -61,6 +62,7 @@ class Saver:
         self._snapshot_time = 0.0
         self._checkpoint_time = 0.0
         self._first_snapshot_done = False
+        self.use(dataset)
 
     def use(self, dataset: ImageDataset) -> None:
         """Name ``dataset`` as what is learnt from in everything written from now on."""
@@ -168,9 +170,10 @@ class Saver:
         signs = self._processes.sum(state.augmentation.signs)
         saved = True
         if self._processes.is_main:
-            folder, best = self._folder.checkpoints, self._best()
+            folder = self._folder.checkpoints
             try:
                 newest = save_checkpoint(folder, state, position, own | dict(progress), signs)
+                best = self._best()
                 remove_old(folder, self._config.saving.keep_checkpoints, newest, best_nimg=best.nimg if best else None)
             except StorageError as error:
                 self._log.say(f"Warning: {error}")
