@@ -7,7 +7,6 @@ pictures were given out; from that a lane reads the same chunk again, even if a 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
@@ -18,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from capriccio.background import in_background
 from capriccio.data.pictures import PictureError, Pixels
 from capriccio.data.shards import Sample, read_shard
 from capriccio.errors import DatasetError, JobError
@@ -244,7 +244,7 @@ class LaneStream:
     def start(self) -> None:
         """Begin to read, so that several lanes can read their first chunks at the same time."""
         if self._coming is None:
-            self._coming = in_background(partial(self._lane.read, *self._asked))
+            self._coming = in_background(partial(self._lane.read, *self._asked), name="lane")
 
     def next(self) -> Picture:
         """Return the next picture. Raises: as :meth:`Lane.read`."""
@@ -252,7 +252,7 @@ class LaneStream:
             if self._chunk is not None:
                 self._given_out = 0
             self._chunk = self._awaited()
-            self._coming = in_background(partial(self._lane.read, self._chunk.end))
+            self._coming = in_background(partial(self._lane.read, self._chunk.end), name="lane")
         picture = self._chunk.pictures[self._given_out]
         self._given_out += 1
         return picture
@@ -289,17 +289,3 @@ class LaneStream:
             waited += PATIENCE_SECONDS
             self._say(f"Training waits for shard '{self._lane.address}', {waited:.0f} s until now.")
         return self._coming.result()
-
-
-def in_background(job: Callable[[], Chunk]) -> Future[Chunk]:
-    """Do ``job`` in a thread that dies with the process, however long a server keeps it waiting."""
-    future: Future[Chunk] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(job())
-        except BaseException as error:  # told to whoever asks for the result
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="lane", daemon=True).start()
-    return future

@@ -27,6 +27,7 @@ from capriccio import __version__
 from capriccio.durable import replacing
 from capriccio.errors import ConfigError, JobError, StorageError, UsageError
 from capriccio.networks.generator import Generator
+from capriccio.ops.truncation import cutoff_problem
 from capriccio.snapshots.snapshot import Snapshot, model_hash
 
 ExportNoise = Literal["const", "none", "input"]
@@ -56,8 +57,8 @@ class PortableGenerator(nn.Module):
         Raises: ConfigError if the network has fewer rows than ``cutoff``, or no noise that could be an input.
         """
         super().__init__()
-        if cutoff is not None and not 0 <= cutoff <= generator.num_ws:
-            raise ConfigError(f"--cutoff must lie in 0..{generator.num_ws} for this network, got {cutoff}.")
+        if problem := cutoff_problem(cutoff, generator.num_ws):
+            raise ConfigError(f"--{problem}")
         if noise == "input" and not generator.synthesis.noise_shapes():
             raise ConfigError("--noise input: this network has no noise; leave it out.")
         generator.set_precision(None)

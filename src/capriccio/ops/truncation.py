@@ -18,6 +18,13 @@ def psi_problem(psi: float) -> str | None:
     return f"psi must lie in -{MAX_PSI}..{MAX_PSI} (1 = no truncation), got {psi}."
 
 
+def cutoff_problem(cutoff: int | None, num_ws: int) -> str | None:
+    """Return what is wrong with a number of truncated rows as the start of a message, None where nothing is."""
+    if cutoff is None or 0 <= cutoff <= num_ws:
+        return None
+    return f"cutoff must lie in 0..{num_ws} for this network, got {cutoff}."
+
+
 def truncate(ws: Tensor, w_avg: Tensor, *, psi: float | Tensor, cutoff: int | None = None) -> Tensor:
     """Move the coarse rows of ``ws`` towards ``w_avg`` and leave the fine rows alone.
 
@@ -35,9 +42,9 @@ def truncate(ws: Tensor, w_avg: Tensor, *, psi: float | Tensor, cutoff: int | No
     if ws.ndim != 3 or ws.shape[2:] != w_avg.shape:
         raise ShapeError(f"ws must be [N, num_ws, {len(w_avg)}] to fit w_avg, got {list(ws.shape)}.")
     num_ws = ws.shape[1]
+    if problem := cutoff_problem(cutoff, num_ws):
+        raise UsageError(problem)
     cutoff = num_ws if cutoff is None else cutoff
-    if not 0 <= cutoff <= num_ws:
-        raise UsageError(f"truncation cutoff must lie in 0..{num_ws} for this network, got {cutoff}.")
     if not isinstance(psi, Tensor) and psi == 1:
         return ws
     coarse, fine = ws[:, :cutoff], ws[:, cutoff:]

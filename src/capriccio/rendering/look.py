@@ -7,7 +7,7 @@ from typing import get_args
 
 from capriccio.errors import UsageError
 from capriccio.loading.model import Model, NoiseMode
-from capriccio.ops.truncation import psi_problem
+from capriccio.ops.truncation import cutoff_problem, psi_problem
 
 
 class LookError(UsageError):
@@ -39,9 +39,9 @@ class Look:
 
     def check(self, model: Model, *, seeded: bool) -> None:
         """Raise LookError where ``model`` cannot paint this; ``seeded``: its pictures come from seeds, not latents."""
-        cutoff, chosen = self.truncation_cutoff, self.class_index
-        if cutoff is not None and not 0 <= cutoff <= model.num_ws:
-            raise LookError(f"cutoff must lie in 0..{model.num_ws} for this model, got {cutoff}.")
+        chosen = self.class_index
+        if problem := cutoff_problem(self.truncation_cutoff, model.num_ws):
+            raise LookError(problem)
         if chosen is not None and not model.c_dim:
             raise LookError("class: this model has no classes; leave it out.")
         if chosen is not None and not 0 <= chosen < model.c_dim:

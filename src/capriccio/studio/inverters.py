@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -19,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from capriccio.background import in_background
 from capriccio.data.cache import cache_folder
 from capriccio.detection.calibrate import stored_calibration
 from capriccio.detection.detector import Detector, detecting_projector
@@ -104,16 +104,8 @@ class _Building(Generic[_Built]):
     """What is built on a thread of its own; a server that leaves does not wait for it."""
 
     def __init__(self, build: Callable[[Measuring], _Built]) -> None:
-        self.future: Future[_Built] = Future()
         self.measured = (0, 0)
-        self._build = build
-        threading.Thread(target=self._work, name="builder", daemon=True).start()
-
-    def _work(self) -> None:
-        try:
-            self.future.set_result(self._build(self._measuring))
-        except Exception as error:
-            self.future.set_exception(error)
+        self.future: Future[_Built] = in_background(lambda: build(self._measuring), name="builder")
 
     def _measuring(self, done: int, total: int) -> None:
         self.measured = done, total
