@@ -19,9 +19,10 @@ from pathlib import Path
 
 from capriccio.errors import UsageError
 from capriccio.loading.model import load
-from capriccio.metrics.evaluation import Evaluator, Settings
+from capriccio.metrics.evaluation import Evaluator
 from capriccio.metrics.names import higher_is_better, parse_metrics
 from capriccio.metrics.results import Evaluation, compare, read_evaluation
+from capriccio.metrics.settings import Settings
 from capriccio.perception.weights import parse_sources
 
 METRICS = "fd_squeeze5k_full,fd_discriminator5k_full,fd_random5k_full,ppl2_wend_squeeze_1k,pr_squeeze5k3_full"

@@ -18,10 +18,11 @@ from capriccio.config import ImageShape
 from capriccio.errors import DatasetError, JobError, ShapeError, SnapshotError, UsageError
 from capriccio.loading.model import load
 from capriccio.metrics import collect as collect_module
-from capriccio.metrics.evaluation import Evaluator, Settings, evaluate
+from capriccio.metrics.evaluation import Evaluator, evaluate
 from capriccio.metrics.names import parse_metrics
 from capriccio.metrics.pictures import BLOCK, DatasetLabels, Fakes, Reals, open_reals
 from capriccio.metrics.results import read_evaluation
+from capriccio.metrics.settings import Settings
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, save_snapshot
 from tests.metrics.conftest import SHAPE, make_discriminator, make_generator
 from tests.training.tiny import write_archive

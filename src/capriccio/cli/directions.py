@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 from capriccio.cli.parser import CommandParser
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
-from capriccio.cli.progress import Progress, shown_progress
+from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
+from capriccio.progress import Progress
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace

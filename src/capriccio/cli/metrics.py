@@ -22,10 +22,11 @@ def run(argv: Sequence[str]) -> int:
         raise UsageError("--model and --samples both name what is to be measured; give one of them.")
     from capriccio.durable import replacing
     from capriccio.loading.model import load
-    from capriccio.metrics.evaluation import Evaluator, Settings
+    from capriccio.metrics.evaluation import Evaluator
     from capriccio.metrics.names import parse_metrics
     from capriccio.metrics.pictures import open_reals
     from capriccio.metrics.results import describe
+    from capriccio.metrics.settings import Settings
     from capriccio.perception.weights import parse_sources
     from capriccio.runtime import choose_device, joined_processes
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
+from capriccio.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 

@@ -20,9 +20,9 @@ from capriccio.data.card import LICENCE_NOT_STATED, DataCard
 from capriccio.data.holdout import choose_heldout_of_grown
 from capriccio.data.labels import Labels, no_labels, parse_labels
 from capriccio.data.pictures import Header, PictureError, Pixels, read_header
-from capriccio.data.progress import Progress
 from capriccio.data.stores import CacheMode, PixelStore, open_store, read_picture
 from capriccio.errors import DatasetError
+from capriccio.progress import Progress
 
 _CACHE_VERSION = 2
 """Changes when the same files would be decoded, reduced or hashed to something else."""

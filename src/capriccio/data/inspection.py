@@ -18,8 +18,8 @@ from capriccio.data.card import LICENCE_NOT_STATED
 from capriccio.data.fingerprints import digest, near_duplicate_groups, thumbnail
 from capriccio.data.pages import Figure, bars, evenly, page, save_page, section, sheet, small, table
 from capriccio.data.pictures import Pixels, decode
-from capriccio.data.progress import Progress
 from capriccio.errors import DatasetError
+from capriccio.progress import Progress
 
 _THREADS = 4
 _CHUNK = 256

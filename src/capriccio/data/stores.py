@@ -24,9 +24,9 @@ from capriccio.data.cache import (
 )
 from capriccio.data.fingerprints import digest, thumbnail
 from capriccio.data.pictures import PictureError, Pixels, decode, reduce
-from capriccio.data.progress import Progress
 from capriccio.durable import replacing
 from capriccio.errors import DatasetError, StorageError
+from capriccio.progress import Progress
 
 CacheMode = Literal["auto", "none", "raw"]
 

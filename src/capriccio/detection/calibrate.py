@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from capriccio.inversion.targets import to_images
 from capriccio.inversion.w_statistics import w_statistics
 from capriccio.loading.model import Model
 from capriccio.ops.quantize import quantize
+from capriccio.progress import Progress
 from capriccio.snapshots.encoder_file import load_encoder, rounded, save_encoder
 from capriccio.snapshots.snapshot import load_snapshot, read_header, save_snapshot
 
@@ -76,7 +77,7 @@ def calibrate(
     model: Model,
     reals: Sequence[Pixels],
     request: CalibrationRequest | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     projector: Projector | None = None,
 ) -> Calibration:
     """Project known pictures and learn how they score.
@@ -112,7 +113,7 @@ def calibrate(
     return calibrate_scores(numbers[is_made], numbers[~is_made], group[is_made], group[~is_made], settings)
 
 
-def give_encoder(model: Model, training: EncoderTraining, progress: Callable[[int, int], None] | None = None) -> None:
+def give_encoder(model: Model, training: EncoderTraining, progress: Progress | None = None) -> None:
     """Train an encoder for a model and let the model have it, as it will be after it was stored.
 
     Raises: UsageError for a conditional network.
@@ -181,9 +182,7 @@ def _encoder_beside(path: Path) -> Path:
     return path.with_suffix(".encoder.safetensors")
 
 
-def _evidence(
-    projector: Projector, pictures: Sequence[Pixels], batch: int, progress: Callable[[int, int], None] | None
-) -> Numbers:
+def _evidence(projector: Projector, pictures: Sequence[Pixels], batch: int, progress: Progress | None) -> Numbers:
     """Return the evidence of all pictures, [N, F].
 
     On a processor every core has a batch and a copy of the network of its own: that takes less time than all cores on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from capriccio.detection.detector import LEVEL, Detector, Verdict
 from capriccio.errors import UsageError
 from capriccio.inversion.targets import Target, find_pictures, open_targets, to_images
 from capriccio.loading.model import Model
+from capriccio.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def judge_targets(
     detector: Detector,
     targets: Sequence[Target],
     batch: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     *,
     shown: bool = True,
 ) -> list[Judged]:

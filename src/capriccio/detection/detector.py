@@ -21,6 +21,7 @@ from capriccio.errors import SnapshotError, UsageError
 from capriccio.inversion.problem import Step
 from capriccio.inversion.project import Projection, ProjectionSettings, Projector, default_distance
 from capriccio.loading.model import Model
+from capriccio.progress import Progress
 from capriccio.snapshots.encoder_file import encoder_hash
 
 VerdictName = Literal["made", "not-made", "undecided", "out-of-domain", "error"]
@@ -128,7 +129,7 @@ class Detector:
         *,
         level: float = LEVEL,
         cache_dir: Path | None = None,
-        measuring: Callable[[int, int], None] | None = None,
+        measuring: Progress | None = None,
     ) -> None:
         """Prepare it.
 
@@ -188,7 +189,7 @@ def detecting_projector(
     *,
     thorough: bool = False,
     cache_dir: Path | None = None,
-    measuring: Callable[[int, int], None] | None = None,
+    measuring: Progress | None = None,
 ) -> Projector:
     """Return what detection projects with; ``cache_dir`` and ``measuring`` as :class:`Detector` has them.
 

@@ -8,7 +8,6 @@ for all pictures of one network.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from capriccio.inversion.w_statistics import WStatistics
 from capriccio.latent.streams import stream
 from capriccio.loading.model import Model
 from capriccio.networks.generator import Generator
+from capriccio.progress import Progress
 
 NUM_PICTURES = 8
 """Pictures over which the mean is taken."""
@@ -49,7 +49,7 @@ def mean_curvature(
     generator: Generator,
     statistics: WStatistics,
     num_pictures: int = NUM_PICTURES,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Curvature:
     """Measure it on pictures of the network itself, with random noise, half of them truncated.
 
@@ -94,7 +94,7 @@ def curvature_of(
     statistics: WStatistics,
     cache: Path,
     c: Tensor | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Curvature:
     """Return the curvature of a model: from its encoder, from an earlier time in the cache, or measured and kept there.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from capriccio.inversion.w_statistics import WStatistics
 from capriccio.latent.streams import stream
 from capriccio.networks.encoder import Encoder, encoder_config
 from capriccio.networks.generator import Generator
+from capriccio.progress import Progress
 
 _BETAS = (0.9, 0.99)
 _WEIGHT_DECAY = 1e-4
@@ -49,7 +49,7 @@ def train_encoder(
     generator: Generator,
     statistics: WStatistics,
     settings: EncoderTraining,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Encoder:
     """Return an encoder of a network, with the network's mean curvature.
 

@@ -27,6 +27,7 @@ from capriccio.latent.files import Extra, Latents, load_with_extra, save_latents
 from capriccio.loading.model import Model
 from capriccio.perception.discriminator import DiscriminatorDistance
 from capriccio.perception.protocols import NetworkCard, PerceptualDistance
+from capriccio.progress import Progress
 from capriccio.provenance import Provenance
 
 Method = Literal["fast", "official"]
@@ -177,7 +178,7 @@ class Projector:
         distance: PerceptualDistance | None = None,
         c: Tensor | None = None,
         cache_dir: Path | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Prepare it.
 

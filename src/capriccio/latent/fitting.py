@@ -13,7 +13,7 @@ chosen again. Whether the picture obeys is measured afterwards, by :func:`respon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from capriccio.errors import JobError, UsageError
 from capriccio.latent.directions import Direction, move
 from capriccio.latent.discovery import covariance, sample_w
 from capriccio.latent.statistics import STATISTICS, Name, measure
+from capriccio.progress import Progress
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
@@ -64,7 +65,7 @@ def fit_directions(
     count: int = 3000,
     batch: int = 50,
     psi: float = 0.7,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> FittedDirections:
     """Find the directions of ``names`` and measure what they do.
 
@@ -158,9 +159,7 @@ def response(
     return torch.stack(lines)
 
 
-def _measured(
-    model: Model, w: Tensor, keys: Sequence[str], batch: int, progress: Callable[[int, int], None] | None
-) -> list[Tensor]:
+def _measured(model: Model, w: Tensor, keys: Sequence[str], batch: int, progress: Progress | None) -> list[Tensor]:
     found = []
     for start in range(0, len(w), batch):
         part = w[start : start + batch]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from capriccio.metrics.moments import Moments, MomentSums
 from capriccio.metrics.pictures import BLOCK, PictureSource, Reals, num_blocks
 from capriccio.perception.inception import InceptionFeatures
 from capriccio.perception.protocols import FeatureNetwork
+from capriccio.progress import Progress
 from capriccio.runtime import Processes
 
 _CACHE_VERSION = 1
@@ -67,7 +68,7 @@ def collect(
     networks: Mapping[str, FeatureNetwork],
     wanted: Mapping[str, Wanted],
     processes: Processes,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Collected]:
     """Show every picture once to every network.
 
@@ -156,7 +157,7 @@ def collect_reals(
     processes: Processes,
     *,
     cache_dir: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Collected]:
     """As :func:`collect`, from the cache where the very same pictures went through the very same network before.
 

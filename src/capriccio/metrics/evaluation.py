@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,55 +14,26 @@ from capriccio.config import ImageShape
 from capriccio.errors import DatasetError, ShapeError, UsageError
 from capriccio.loading.model import Model, load
 from capriccio.metrics.card import ProtocolCard, network_entries
-from capriccio.metrics.collect import Collected, Wanted, collect, collect_reals
+from capriccio.metrics.collect import Collected
 from capriccio.metrics.inception_score import inception_score
 from capriccio.metrics.kernel_distance import kernel_distance
 from capriccio.metrics.manifold import coverage
 from capriccio.metrics.moments import frechet_distance
 from capriccio.metrics.names import Metric, PathMetric, SetMetric, parse_metrics
 from capriccio.metrics.path_length import path_lengths, trimmed_mean
-from capriccio.metrics.pictures import DatasetLabels, Fakes, Reals, ResizeFilter, check_finite, open_reals
-from capriccio.metrics.reference import reference_discriminator
+from capriccio.metrics.pictures import Fakes, Reals, check_finite
 from capriccio.metrics.results import Evaluation, MetricResult
-from capriccio.networks.discriminator import Discriminator
+from capriccio.metrics.rulers import Rulers
+from capriccio.metrics.settings import Settings
 from capriccio.networks.generator import Generator
 from capriccio.networks.precision import precision_name
-from capriccio.ops.truncation import psi_problem
-from capriccio.perception.catalogue import DistanceName, NetworkName, Perception
-from capriccio.perception.protocols import FeatureNetwork, PerceptualDistance
 from capriccio.perception.weights import WeightsSources
+from capriccio.progress import Progress
 from capriccio.provenance import code_version
 from capriccio.runtime import Processes
 
 PATH_BLOCK = 16
 """Pairs whose random numbers are drawn together."""
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What can be chosen about a measurement beside its name; all of it stands in the card."""
-
-    seed: int = 0
-    """First seed of the samples."""
-    repeats: int = 1
-    """Seeds, counted up from the first, that are averaged over."""
-    psi: float = 1.0
-    """Truncation; 1 = none, as the field measures."""
-    mirror: bool = False
-    """Whether mirrored real pictures count, in metrics without ``_full``."""
-    resize_filter: ResizeFilter = "lanczos"
-    """Reduces real pictures to the size of the generator."""
-    batch: int = 16
-    """Pictures painted at once; changes no number."""
-
-    def __post_init__(self) -> None:
-        if self.repeats < 1 or self.batch < 1:
-            raise UsageError(f"--repeats and --batch must be at least 1, got {self.repeats} and {self.batch}.")
-        if problem := psi_problem(self.psi):
-            raise UsageError(f"--{problem}")
 
 
 def evaluate(
@@ -139,29 +110,20 @@ class Evaluator:
         self._shape, self._c_dim = shape, c_dim
         self._device = torch.device(device)
         self._processes = processes or Processes()
-        self._cache_dir = cache_dir
         self._progress = progress
-        self._set_metrics = [m for m in self.metrics if isinstance(m, SetMetric)]
-        self._path_metrics = [m for m in self.metrics if isinstance(m, PathMetric)]
-        # Weights before pictures: what is missing is said before anything long begins.
-        weights = weights or {}
-        early = Perception(channels=shape.channels, weights=weights, device=self._device, cache_dir=cache_dir)
-        names: list[NetworkName] = sorted({m.network for m in self._set_metrics})
-        kinds: list[DistanceName] = sorted({m.distance for m in self._path_metrics})
-        self._networks: dict[NetworkName, FeatureNetwork] = {}
-        self._distances: dict[DistanceName, PerceptualDistance] = {}
-        self._open(early, [n for n in names if n != "discriminator"], [k for k in kinds if k != "discriminator"])
-        self._reals = self._open_reals(data)
-        if "discriminator" in (*names, *kinds):
-            ruler = self._open_reference(reference)
-            perception = Perception(
-                channels=shape.channels, weights=weights, reference=ruler, device=self._device, cache_dir=cache_dir
-            )
-            self._open(
-                perception, [n for n in names if n == "discriminator"], [k for k in kinds if k == "discriminator"]
-            )
-        self._check_counts()
-        self._real_features: dict[str, Collected] | None = None
+        self._rulers = Rulers(
+            self.metrics,
+            shape,
+            self.settings,
+            c_dim=c_dim,
+            data=data,
+            weights=weights or {},
+            reference=reference,
+            device=self._device,
+            processes=self._processes,
+            cache_dir=cache_dir,
+            progress=progress,
+        )
 
     # ---- measuring
 
@@ -178,7 +140,7 @@ class Evaluator:
         for seed in range(self.settings.seed, self.settings.seed + self.settings.repeats):
             fakes = self._fakes(generator, name, seed)
             self._measure_sets(fakes, found, seconds, seed)
-            for metric in self._path_metrics:
+            for metric in self._rulers.path_metrics:
                 started = time.monotonic()
                 found[metric.name].append({metric.name: self._path_length(fakes, metric)})
                 seconds[metric.name] += time.monotonic() - started
@@ -191,17 +153,17 @@ class Evaluator:
         Raises: DatasetError if a picture is among the real ones too, or there are fewer than a metric asks for;
             UsageError for metrics that need a generator.
         """
-        if self._path_metrics:
-            raise UsageError(f"{self._path_metrics[0].name} walks through latent space: it needs a model.")
+        if self._rulers.path_metrics:
+            raise UsageError(f"{self._rulers.path_metrics[0].name} walks through latent space: it needs a model.")
         if self.settings.repeats > 1:
             raise UsageError("--repeats draws new samples; a set of pictures is the same every time.")
-        largest = max(self._set_metrics, key=lambda m: m.count)
+        largest = max(self._rulers.set_metrics, key=lambda m: m.count)
         if largest.count > len(samples):
             raise DatasetError(
                 f"{largest.name} asks for {largest.count:,} samples, '{name}' has {len(samples):,} pictures; "
                 "ask for fewer with --count."
             )
-        self._check_disjoint(samples, name)
+        self._rulers.check_disjoint(samples, name)
         seconds = dict.fromkeys((m.name for m in self.metrics), 0.0)
         found: dict[str, list[dict[str, float]]] = {m.name: [] for m in self.metrics}
         self._measure_sets(samples, found, seconds, self.settings.seed)
@@ -216,15 +178,15 @@ class Evaluator:
         seed: int,
     ) -> None:
         """Show samples to all networks once and add the numbers of one repeat."""
-        if not self._set_metrics:
+        if not self._rulers.set_metrics:
             return
         started = time.monotonic()
-        real = self._collected_reals()
-        fake = collect(samples, _by_text(self._networks), self._wanted_of_fakes(), self._processes, self._progress)
-        for metric in self._set_metrics:
+        real = self._rulers.features_of_reals()
+        fake = self._rulers.features_of(samples)
+        for metric in self._rulers.set_metrics:
             values: object = None
             if self._processes.is_main:
-                n = self._num_reals(metric)
+                n = self._rulers.num_reals(metric)
                 values = _set_values(metric, fake[metric.network], real.get(metric.network), n, seed)
             values = self._processes.share(values)
             assert isinstance(values, dict)
@@ -244,7 +206,7 @@ class Evaluator:
             with fakes.generator.in_float32():
                 part = path_lengths(
                     fakes.generator,
-                    self._distances[metric.distance],
+                    self._rulers.distances[metric.distance],
                     draws,
                     in_w=metric.space == "w",
                     crop=metric.crop,
@@ -268,7 +230,7 @@ class Evaluator:
         results = []
         for metric in self.metrics:
             runs = found[metric.name]
-            network = self._seen_by(metric)
+            network = self._rulers.seen_by(metric)
             results.append(
                 MetricResult(
                     name=metric.name,
@@ -284,114 +246,12 @@ class Evaluator:
             )
         return Evaluation(subject=name, subject_hash=subject_hash, results=tuple(results))
 
-    # ---- what is needed
-
-    def _open(self, perception: Perception, names: list[NetworkName], kinds: list[DistanceName]) -> None:
-        for name in names:
-            self._networks[name] = perception.network(name)
-        for kind in kinds:
-            self._distances[kind] = perception.distance(kind)
-
-    def _open_reals(self, data: str | Path | None) -> Reals | None:
-        needed = [m.name for m in self._set_metrics if m.needs_reals]
-        if data is None:
-            if needed:
-                raise UsageError(f"{needed[0]} compares with real pictures; name them with --data.")
-            if self._c_dim:
-                raise UsageError("this model is conditional; name the data set its labels come from with --data.")
-            return None
-
-        def opened() -> Reals:
-            return open_reals(
-                data,
-                self._shape,
-                labels=self._c_dim > 0,
-                mirror=self.settings.mirror,
-                resize_filter=self.settings.resize_filter,
-                cache_dir=self._cache_dir,
-                progress=self._progress,
-            )
-
-        # The main process first, so that it alone fills the cache.
-        reals = opened() if self._processes.is_main else None
-        self._processes.wait()
-        reals = reals or opened()
-        if reals.dataset.c_dim != self._c_dim:
-            raise ShapeError(
-                f"'{data}' has labels of size {reals.dataset.c_dim}, the model was trained with size {self._c_dim}."
-            )
-        return reals
-
-    def _open_reference(self, given: str | Path | None) -> Discriminator | None:
-        if self._reals is None:
-            raise UsageError("a metric by discriminator belongs to a data set; name it with --data.")
-        return reference_discriminator(
-            self._reals.dataset.card.hash, given, cache_dir=self._cache_dir, device=self._device
-        )
-
-    def _check_counts(self) -> None:
-        for metric in self._set_metrics:
-            n = self._num_reals(metric) if metric.needs_reals else metric.fewest
-            for what, have in (("samples", metric.count), ("real pictures", n)):
-                if have < metric.fewest:
-                    raise DatasetError(f"{metric.name} needs at least {metric.fewest} {what}, got {have}.")
-
-    def _check_disjoint(self, samples: Reals, name: str) -> None:
-        if self._reals is None:
-            return
-        reals = self._reals.digests()
-        for digest, picture in samples.digests().items():
-            if digest in reals:
-                raise DatasetError(
-                    f"'{picture}' of '{name}' is among the real pictures too (as '{reals[digest]}'): a set compared "
-                    "with itself looks perfect. Leave it out on one side."
-                )
-
-    def _num_reals(self, metric: SetMetric) -> int:
-        if self._reals is None or not metric.needs_reals:
-            return 0
-        dataset = self._reals.dataset
-        return dataset.num_pictures if metric.full else min(metric.count, len(dataset))
-
-    def _wanted_of_fakes(self) -> dict[str, Wanted]:
-        wanted: dict[str, Wanted] = {}
-        for m in self._set_metrics:
-            one = Wanted(
-                moments=frozenset({m.count}) if m.kind == "fd" else frozenset(),
-                rows=m.count if m.needs_features else 0,
-                probabilities=m.count if m.kind == "is" else 0,
-            )
-            wanted[m.network] = wanted.get(m.network, Wanted()) | one
-        return wanted
-
-    def _collected_reals(self) -> dict[str, Collected]:
-        """Return the features of the real pictures, from the cache or made now, once."""
-        if self._real_features is None:
-            wanted: dict[str, Wanted] = {}
-            for m in self._set_metrics:
-                if m.needs_reals:
-                    n = self._num_reals(m)
-                    one = Wanted(moments=frozenset({n} if m.kind == "fd" else ()), rows=n if m.needs_features else 0)
-                    wanted[m.network] = wanted.get(m.network, Wanted()) | one
-            networks = {name: network for name, network in self._networks.items() if name in wanted}
-            self._real_features = {}
-            if self._reals is not None and networks:
-                self._real_features = collect_reals(
-                    self._reals,
-                    _by_text(networks),
-                    wanted,
-                    self._processes,
-                    cache_dir=self._cache_dir,
-                    progress=self._progress,
-                )
-        return self._real_features
-
     def _fakes(self, generator: Generator, name: str, seed: int) -> Fakes:
         return Fakes(
             generator=generator,
             name=name,
-            labels=DatasetLabels(self._reals.dataset if self._reals and self._c_dim else None),
-            count=max((m.count for m in self._set_metrics), default=0),
+            labels=self._rulers.labels,
+            count=max((m.count for m in self._rulers.set_metrics), default=0),
             seed=seed,
             psi=self.settings.psi,
             batch=self.settings.batch,
@@ -400,13 +260,10 @@ class Evaluator:
 
     # ---- what is told
 
-    def _seen_by(self, metric: Metric) -> FeatureNetwork | PerceptualDistance:
-        return self._networks[metric.network] if isinstance(metric, SetMetric) else self._distances[metric.distance]
-
     def _card(self, metric: Metric, samples: str, precision: str) -> ProtocolCard:
-        settings, reals = self.settings, self._reals
+        settings, reals = self.settings, self._rulers.reals
         is_set = isinstance(metric, SetMetric)
-        num_reals = self._num_reals(metric) if isinstance(metric, SetMetric) else 0
+        num_reals = self._rulers.num_reals(metric) if isinstance(metric, SetMetric) else 0
         generated = samples == "generated"
         uses_data = reals is not None and (num_reals > 0 or self._c_dim > 0)
         return ProtocolCard(
@@ -414,7 +271,7 @@ class Evaluator:
             samples=samples,
             count=metric.count,
             size=str(self._shape),
-            **network_entries(self._seen_by(metric).card),
+            **network_entries(self._rulers.seen_by(metric).card),
             data_hash=reals.dataset.card.hash if reals is not None and uses_data else None,
             reals=num_reals,
             mirror=isinstance(metric, SetMetric) and num_reals > 0 and settings.mirror and not metric.full,
@@ -431,7 +288,10 @@ class Evaluator:
     def _note(self, metric: Metric) -> str:
         if not isinstance(metric, SetMetric) or metric.kind != "fd":
             return ""
-        fewest, features = min(metric.count, self._num_reals(metric)), self._networks[metric.network].num_features
+        fewest, features = (
+            min(metric.count, self._rulers.num_reals(metric)),
+            self._rulers.networks[metric.network].num_features,
+        )
         if fewest > features:
             return ""
         return f"{fewest:,} pictures for {features:,} features: the value depends strongly on the count"
@@ -462,7 +322,3 @@ def _set_numbers(
     # The published precision and recall round to half precision; its network is VGG-16.
     found = coverage(fakes, reals, metric.neighbours, half=metric.kind == "pr" and metric.network == "vgg")
     return (found.precision, found.recall) if metric.kind == "pr" else (found.density, found.coverage)
-
-
-def _by_text(networks: Mapping[NetworkName, FeatureNetwork]) -> dict[str, FeatureNetwork]:
-    return {str(name): network for name, network in networks.items()}

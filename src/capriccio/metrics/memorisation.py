@@ -12,7 +12,6 @@ your Synthetic Data?).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +25,7 @@ from capriccio.loading.model import Model
 from capriccio.metrics.collect import Wanted, collect
 from capriccio.metrics.pictures import DatasetLabels, Fakes, Reals
 from capriccio.perception.protocols import FeatureNetwork, NetworkCard
+from capriccio.progress import Progress
 from capriccio.runtime import Processes
 
 NUM_NEIGHBOURS = 4
@@ -113,7 +113,7 @@ def find_memorised(
     count: int = 1000,
     seed: int = 0,
     batch: int = 16,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Memorisation:
     """Compare samples of a model with the pictures it was trained on.
 

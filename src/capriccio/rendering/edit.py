@@ -14,6 +14,7 @@ from capriccio.errors import UsageError
 from capriccio.latent.directions import Direction, move, rows_named
 from capriccio.latent.files import Latents, save_latents
 from capriccio.latent.mixing import Layers, describe_rows
+from capriccio.progress import Progress
 from capriccio.provenance import PictureFormat
 from capriccio.rendering.generate import paint
 from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach
@@ -22,7 +23,6 @@ from capriccio.rendering.mix import READABLE_SIDE
 from capriccio.rendering.pictures import save_picture
 from capriccio.rendering.sources import (
     LatentSource,
-    Progress,
     Source,
     StoredLatents,
     open_source,

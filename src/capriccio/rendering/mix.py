@@ -12,12 +12,13 @@ from PIL import Image
 
 from capriccio.errors import UsageError
 from capriccio.latent.mixing import Layers, describe_rows, level_of_row, mix, rows_of
+from capriccio.progress import Progress
 from capriccio.provenance import PictureFormat, Provenance
 from capriccio.rendering.generate import paint
 from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach, to_picture, to_uint8
 from capriccio.rendering.look import Look
 from capriccio.rendering.pictures import format_of, save_picture
-from capriccio.rendering.sources import LatentSource, Progress, Source, open_source, provenance_of
+from capriccio.rendering.sources import LatentSource, Source, open_source, provenance_of
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model

@@ -5,7 +5,7 @@ A source is asked for a few latents at a time, so that thousands of pictures nee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,9 +21,6 @@ from capriccio.rendering.look import Look
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total) after every step of a long job."""
 
 Source = Sequence[int] | Path | Latents
 """Seeds, a latents file, or latents."""

@@ -21,11 +21,12 @@ from PIL import Image
 from capriccio.durable import replacing
 from capriccio.errors import JobError, UsageError
 from capriccio.latent.paths import ClosedPath
+from capriccio.progress import Progress
 from capriccio.provenance import PictureFormat, Provenance, save_options
 from capriccio.rendering.grids import Pixels, enlarge, picture_size, to_picture, to_uint8
 from capriccio.rendering.look import Look
 from capriccio.rendering.pictures import check_size
-from capriccio.rendering.sources import Progress, Source, open_source, provenance_of
+from capriccio.rendering.sources import Source, open_source, provenance_of
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model

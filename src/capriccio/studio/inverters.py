@@ -25,6 +25,7 @@ from capriccio.detection.detector import Detector, detecting_projector
 from capriccio.errors import SnapshotError
 from capriccio.inversion.problem import Step
 from capriccio.inversion.project import Projection, Projector
+from capriccio.progress import Progress
 from capriccio.provenance import Provenance
 from capriccio.rendering.grids import to_picture, to_uint8
 from capriccio.rendering.pictures import encode_picture
@@ -43,10 +44,6 @@ BREATHE_SECONDS = 0.05
 """Time between two breaths while something is built."""
 
 _Built = TypeVar("_Built")
-
-
-Measuring = Callable[[int, int], None]
-"""Called with (done, total) while the curvature of a network is measured."""
 
 Breathe = Callable[[tuple[int, int]], None]
 """Called again and again during a wait, with (done, total) of what is measured, (0, 0) = nothing; may raise to give
@@ -82,10 +79,10 @@ class Inverters:
         c = None if class_index is None else self._model.label(class_index)
         return self._ready(f"projector {class_index}", lambda tell: Projector(self._model, c=c, progress=tell), breathe)
 
-    def _build_detector(self, measuring: Measuring) -> Detector:
+    def _build_detector(self, measuring: Progress) -> Detector:
         return Detector(self._model, stored_calibration(self._model, cache_folder()), measuring=measuring)
 
-    def _ready(self, name: str, build: Callable[[Measuring], _Built], breathe: Breathe) -> _Built:
+    def _ready(self, name: str, build: Callable[[Progress], _Built], breathe: Breathe) -> _Built:
         """Return what was built by ``name``; until it is there ``breathe`` is called."""
         if name not in self._built:
             if len(self._built) >= MOST:
@@ -103,7 +100,7 @@ class Inverters:
 class _Building(Generic[_Built]):
     """What is built on a thread of its own; a server that leaves does not wait for it."""
 
-    def __init__(self, build: Callable[[Measuring], _Built]) -> None:
+    def __init__(self, build: Callable[[Progress], _Built]) -> None:
         self.measured = (0, 0)
         self.future: Future[_Built] = in_background(lambda: build(self._measuring), name="builder")
 

@@ -14,9 +14,10 @@ import torch
 from capriccio.config import RunConfig
 from capriccio.durable import replacing
 from capriccio.errors import ConfigError, nearest
-from capriccio.metrics.evaluation import Evaluator, Settings
+from capriccio.metrics.evaluation import Evaluator
 from capriccio.metrics.names import higher_is_better, parse_metrics
 from capriccio.metrics.results import Evaluation
+from capriccio.metrics.settings import Settings
 from capriccio.networks.generator import Generator
 from capriccio.perception.weights import parse_sources
 from capriccio.runtime import Processes

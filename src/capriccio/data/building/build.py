@@ -34,9 +34,9 @@ from capriccio.data.building.sources import open_sources
 from capriccio.data.building.worker import Outcome, Task, preview_of
 from capriccio.data.card import LICENCE_NOT_STATED
 from capriccio.data.fingerprints import THUMBNAIL_SHAPE
-from capriccio.data.progress import Progress
 from capriccio.data.writer import ArchiveWriter, writing_archive
 from capriccio.errors import ConfigError, DatasetError
+from capriccio.progress import Progress
 
 Sources = str | Path | Sequence[str | Path]
 

@@ -10,9 +10,9 @@ from capriccio.config import ImageShape
 from capriccio.data.building.lock import check_new_archive, writing_alone
 from capriccio.data.building.report import BuildReport
 from capriccio.data.landscapes.painter import paint
-from capriccio.data.progress import Progress
 from capriccio.data.writer import ImageFormat, encode, writing_archive
 from capriccio.errors import DatasetError
+from capriccio.progress import Progress
 
 LICENCE = "CC0-1.0 (painted by Capriccio's landscape painter)"
 _BATCH = 32

@@ -1,6 +1,0 @@
-"""How a long pass over pictures tells how far it is."""
-
-from collections.abc import Callable
-
-Progress = Callable[[int, int], None]
-"""Called with (done, total)."""
