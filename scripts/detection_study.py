@@ -409,7 +409,7 @@ def main() -> None:
     found = project_all(model, arguments)
     print(f"projected in {time.monotonic() - started:.0f} s; ways: {json.dumps(found.ways)}")
     try:
-        calibration = stored_calibration(model, Path())
+        calibration = stored_calibration(model, Path()).calibration
     except SnapshotError as error:
         print(f"no table yet: {error}")
         return

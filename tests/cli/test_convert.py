@@ -228,6 +228,13 @@ def test_projected_w_goes_both_ways(cli, tmp_path):
     assert (code, "not a latents file, or damaged" in err) == (2, True)
 
 
+@pytest.mark.parametrize("flags", [("--dtype", "float16"), ("--slim",), ("--to", "rosinality"), ("--generator", "G")])
+def test_what_is_said_of_networks_is_refused_for_latents(cli, tmp_path, flags):
+    np.savez(tmp_path / "projected_w.npz", w=np.zeros((1, 6, 8), np.float32))
+    code, _, err = cli("convert", tmp_path / "projected_w.npz", tmp_path / "out.npz", *flags)
+    assert (code, "holds latents" in err, (tmp_path / "out.npz").exists()) == (2, True, False)
+
+
 def refused(cli, path, *words):
     """Convert a bad file: one line, exit code 2, the reason, nothing written."""
     code, out, err = cli("convert", path, path.parent / "out.safetensors")

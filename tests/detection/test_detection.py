@@ -15,12 +15,20 @@ from PIL import Image
 
 import capriccio
 from capriccio.cli.main import main
-from capriccio.detection.calibrate import CalibrationRequest, calibrate, calibration_half, made_picture
-from capriccio.detection.detector import accused_at_fdr, decide
+from capriccio.detection.calibrate import (
+    CalibrationRequest,
+    calibrate,
+    calibration_half,
+    is_calibrated,
+    made_picture,
+    stored_calibration,
+)
+from capriccio.detection.detector import Detector, accused_at_fdr, decide
 from capriccio.detection.edits import EDITS, random_edit
 from capriccio.detection.evidence import FEATURES
 from capriccio.detection.scoring import Calibration, auc, calibrate_scores
 from capriccio.errors import SnapshotError, UsageError
+from capriccio.inversion.project import Projector
 from capriccio.loading.model import Model, load
 from capriccio.snapshots.snapshot import save_snapshot
 from tests.loading.test_model import snapshot
@@ -250,6 +258,19 @@ def test_a_calibration_from_the_cache_is_found(files, capsys, monkeypatch):
     assert main(["detect", str(files / "ask" / "made0.png"), "-m", str(files / "m.safetensors"), "--json"]) == 0
     out = capsys.readouterr().out
     assert json.loads(out[out.index("[{") :])[0]["p_not_made"] is None
+
+
+def test_asking_for_a_calibration_leaves_the_model_as_it_is(files, capsys, monkeypatch):
+    monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))
+    model, cache = load(files / "m.safetensors"), files / "cache"
+    assert not is_calibrated(model, cache)
+    shortly = ["--count", "20", "--no-edits", "--encoder-images", "64"]
+    assert main(["calibrate", "-m", str(files / "m.safetensors"), *shortly]) == 0
+    assert is_calibrated(model, cache)
+    stored = stored_calibration(model, cache)
+    assert (model.encoder, stored.encoder is None) == (None, False)
+    judging = Detector(model, stored.calibration, encoder=stored.encoder).projector
+    assert (judging.encoder, Projector(model).encoder) == (stored.encoder, None)
 
 
 @pytest.mark.slow

@@ -132,6 +132,11 @@ def test_a_damaged_cache_is_measured_anew(model, statistics, tmp_path):
     assert curvature_of(model, statistics, tmp_path).latent.shape == (model.w_dim, model.w_dim)
 
 
+def test_a_cache_that_cannot_be_written_costs_time_and_no_result(model, statistics, tmp_path):
+    (tmp_path / "curvatures").write_text("a file, where a folder is wanted")
+    assert curvature_of(model, statistics, tmp_path).latent.shape == (model.w_dim, model.w_dim)
+
+
 def test_more_starts_never_find_less(model):
     pictures = torch.rand(2, model.channels, *model.size, generator=torch.Generator().manual_seed(1)) * 2 - 1
     energies = []

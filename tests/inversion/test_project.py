@@ -11,6 +11,7 @@ from capriccio.cli.main import main
 from capriccio.errors import ShapeError, UsageError
 from capriccio.inversion.fast import FastSettings
 from capriccio.inversion.project import Projection, ProjectionSettings, Projector, project
+from capriccio.inversion.targets import find_pictures
 from capriccio.inversion.w_statistics import w_statistics
 from capriccio.latent.files import Latents, load_latents, save_latents
 from capriccio.loading.model import Model
@@ -269,6 +270,23 @@ def test_a_bad_picture_is_told_in_one_line_and_fails_the_job(make, words, snapsh
     assert words in out.out
     assert "Latents for" not in out.out
     assert "Traceback" not in out.err
+
+
+def test_litter_of_other_systems_is_no_picture(tmp_path):
+    write_picture(tmp_path / "a.png", 64, 64)
+    for name in ("._a.png", "__MACOSX/b.png", ".hidden/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"litter")
+    assert find_pictures(tmp_path) == [tmp_path / "a.png"]
+
+
+def test_further_starts_are_those_of_the_seed(model, pictures):
+    def found(seed):
+        settings = ProjectionSettings(num_steps=2, num_restarts=3, seed=seed)
+        return project(model, pictures[:1], settings=settings).ws
+
+    assert torch.equal(found(1), found(1))
+    assert not torch.equal(found(1), found(2))
 
 
 def test_a_slim_snapshot_says_what_is_missing(tmp_path, capsys):

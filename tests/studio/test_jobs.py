@@ -14,18 +14,12 @@ from capriccio.studio.jobs import JobTable, Outcome
 from capriccio.studio.kept import Shelf
 from capriccio.studio.measures import Measures
 from capriccio.studio.worker import Full, Worker
+from tests.studio.waiting import until
 
 
 class NoPainter:
     def paint(self, orders):
         raise AssertionError("nothing is to be painted")
-
-
-def until(true, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert true()
 
 
 @pytest.fixture
@@ -164,3 +158,13 @@ def test_a_full_file_costs_a_line_in_the_log_and_not_the_job(tmp_path, caplog):
     file.note("j", view, (b"x" * 2**20, "image/webp", "walk.webp"))
     assert "full" in caplog.text
     assert file.look("j") is None
+
+
+def test_what_is_noted_late_does_not_undo_what_came_after(tmp_path):
+    file = JobFile(tmp_path / "jobs.sqlite")
+    done = JobView(told={"id": "j", "kind": "walk", "state": "done", "progress": {}}, version=3, over=True)
+    waiting = JobView(told=done.told | {"state": "waiting"}, version=1, over=False)
+    file.note("j", done, (b"film", "image/webp", "walk.webp"))
+    file.note("j", waiting, None)
+    found = file.look("j")
+    assert (found.state, found.over, file.result("j")[0]) == ("done", True, b"film")

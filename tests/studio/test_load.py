@@ -15,6 +15,7 @@ from capriccio.studio.measures import Measures
 from capriccio.studio.pool import Cache, Pool
 from capriccio.studio.recipes import Order, Recipe
 from capriccio.studio.worker import Full, Worker
+from tests.studio.waiting import until
 
 
 class Canvas:
@@ -103,6 +104,34 @@ def test_a_full_queue_says_so_and_who_leaves_frees_the_place(working):
     wait([first, late], 5)
     assert [2] not in painter.batches
     assert [seed for batch in painter.batches for seed in batch] == [0, 1, 3, 5]
+
+
+def test_pictures_that_wait_for_their_encoding_count(working):
+    encoding, encoded = threading.Event(), []
+
+    class SlowCanvas(Canvas):
+        def encode(self):
+            assert encoding.wait(10)
+            encoded.append(self.order.recipe.origin)
+            return super().encode()
+
+    class QuickPainter(GatedPainter):
+        def paint(self, orders):
+            return [SlowCanvas(canvas.order) for canvas in super().paint(orders)]
+
+    painter = QuickPainter()
+    worker = working(painter, room=3)
+    futures = [worker.order(order(i)) for i in range(3)]
+    until(lambda: sum(map(len, painter.batches)) == 3)
+    assert worker.waiting == 3
+    with pytest.raises(Full):
+        worker.order(order(3))
+    until(futures[0].running)
+    assert futures[2].cancel()  # its client left
+    encoding.set()
+    wait(futures, 5)
+    until(lambda: worker.waiting == 0)
+    assert encoded == [0, 1]
 
 
 def test_a_failed_batch_does_not_end_the_worker(working):

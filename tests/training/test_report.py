@@ -7,7 +7,9 @@ import json
 import pytest
 import torch
 
+from capriccio.errors import StorageError
 from capriccio.runtime import Processes
+from capriccio.training import report
 from capriccio.training.report import RunLog, Statistics, duration, memory_use
 from tests.training.tiny import CPU
 
@@ -85,3 +87,15 @@ def test_durations_read_as_words(seconds, words):
 
 def test_memory_is_told_in_gibibytes():
     assert 0.05 < memory_use(CPU)["Resources/cpu_mem_gb"] < 100
+
+
+def test_a_full_disk_costs_what_would_be_trimmed_and_not_the_run(tmp_path, monkeypatch):
+    def full(path):
+        raise StorageError("the disk is full")
+
+    log = RunLog(tmp_path, lambda line: None)
+    log.statistics({"nimg": 4}, nimg=4)
+    monkeypatch.setattr(report, "replacing", full)
+    log.trim(0)
+    log.amend({}, nimg=4)
+    assert json.loads((tmp_path / "stats.jsonl").read_text()) == {"nimg": 4}

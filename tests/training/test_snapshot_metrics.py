@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from capriccio.config import EvaluationConfig, RunConfig
-from capriccio.errors import ConfigError, Interrupted, UsageError
+from capriccio.errors import ConfigError, Interrupted, StorageError, UsageError
 from capriccio.metrics.evaluation import evaluate
 from capriccio.runtime import Processes
-from capriccio.training import saving
+from capriccio.training import loop as loop_module
+from capriccio.training import losses, saving
+from capriccio.training.iteration import Phases
 from capriccio.training.loop import train
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.snapshot_metrics import SnapshotMetrics
@@ -161,3 +163,26 @@ def test_two_processes_measure_together_and_write_each_number_once(archive, tmp_
     assert lines[0]["num_gpus"] == 2
     alone = evaluate(tmp_path / "run", archive, "fd_random64_full")
     assert alone["fd_random64_full"] == pytest.approx(lines[-1]["results"]["fd_random64_full"], rel=1e-4)
+
+
+def test_a_run_that_is_taken_back_forgets_what_was_measured_since(archive, tmp_path, monkeypatch, say):
+    config, run = replace(measuring(archive, "fd_random64_full"), total_kimg=0.1), tmp_path / "run"
+    train(replace(config, total_kimg=0.016), run, echo=say.append)
+    measured, after = run / "metric-fd_random64_full.jsonl", []
+
+    def broken(*args):
+        output = losses.generator_main(*args)
+        if not any("back to" in line for line in say):
+            return output._replace(loss=output.loss * float("nan"))
+        after.append([line["nimg"] for line in lines_of(measured)])
+        return output
+
+    def full(*args, **kwargs):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(saving, "save_checkpoint", full)
+    monkeypatch.setattr(loop_module, "Phases", lambda: Phases(generator_main=broken))
+    train(config, run, resume=True, echo=say.append)
+    assert any("Measured" in line for line in say)
+    assert after[0] == [16]
+    assert [line["nimg"] for line in lines_of(measured)] == [16, 32, 48, 64, 80, 96, 100]

@@ -20,7 +20,7 @@ from capriccio.cli.parser import (
     new_file,
 )
 from capriccio.cli.progress import shown_measuring, shown_progress
-from capriccio.errors import UsageError
+from capriccio.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
     from capriccio.data.pictures import Pixels
@@ -104,7 +104,6 @@ def _photographs(model: Model, data: str, count: int, all_unseen: bool) -> list[
 
     Raises: UsageError if there are too few: of them, or of those that ``all_unseen`` promises to be.
     """
-    from capriccio.data.pictures import PictureError
     from capriccio.detection.calibrate import calibration_half
     from capriccio.detection.photographs import read_photographs
     from capriccio.detection.scoring import FEWEST
@@ -130,8 +129,8 @@ def _photographs(model: Model, data: str, count: int, all_unseen: bool) -> list[
         if names is not None:
             _check_set(model, data, set(heldout))
         pictures = read_photographs(data, model.shape, names, count)
-    except PictureError as error:
-        raise UsageError(f"--data {data}: {error}.") from error
+    except DatasetError as error:
+        raise UsageError(f"--data: {error}") from error
     if not pictures:
         raise UsageError(f"--data {data}: holds none of the pictures that were held out of training; name the data set "
                          "it was trained on, or photographs it never saw with --unseen.")  # fmt: skip

@@ -20,6 +20,11 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.latent.files import is_latents_file
 
     if is_latents_file(source):
+        if to == "rosinality" or asked.dtype != "float32" or asked.slim or asked.tuning or asked.generator != "G_ema":
+            raise UsageError(
+                f"'{source}' holds latents: they are converted to ours or --to nvidia, and --dtype, --slim, --tuning "
+                "and --generator are about networks."
+            )
         return _convert_latents(source, destination, to, as_json=asked.json)
     from capriccio.interop.convert import convert
     from capriccio.loading.model import find_snapshot

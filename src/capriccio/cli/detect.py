@@ -76,9 +76,15 @@ def _judged(
     from capriccio.loading.model import load
 
     model = load(source, device=device, precision=asked.precision)
-    calibration = stored_calibration(model, cache_folder(), name=source or "MODEL")
+    stored = stored_calibration(model, cache_folder(), name=source or "MODEL")
     with shown_measuring() as measuring:
-        detector = Detector(model, calibration, level=asked.level, measuring=measuring if processes.is_main else None)
+        detector = Detector(
+            model,
+            stored.calibration,
+            encoder=stored.encoder,
+            level=asked.level,
+            measuring=measuring if processes.is_main else None,
+        )
     if processes.is_main and asked.level < (least := detector.calibration.least_level) < 1:
         print(f"At a level of {asked.level:g} nothing can be called made: the {len(detector.calibration.real)} "
               f"photographs of the calibration tell levels from {least:.2g} on.", file=sys.stderr)  # fmt: skip

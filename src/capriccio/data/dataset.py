@@ -15,7 +15,7 @@ from capriccio.config import ImageShape
 from capriccio.data.archive import INDEX_NAME, PictureFiles, open_files, read_index
 from capriccio.data.building.build import build_dataset
 from capriccio.data.building.report import Skipped
-from capriccio.data.cache import built_path, cache_folder
+from capriccio.data.cache import built_path, cache_folder, sweep_leftovers
 from capriccio.data.card import LICENCE_NOT_STATED, DataCard
 from capriccio.data.holdout import choose_heldout_of_grown
 from capriccio.data.labels import Labels, no_labels, parse_labels
@@ -272,6 +272,7 @@ def _built(plan: _Plan, folder: Path, progress: Progress | None) -> PictureFiles
         return open_files(dest)
     except DatasetError:  # absent, or damaged since
         size = (plan.shape.height, plan.shape.width)
+        sweep_leftovers(dest.parent)
         mine = dest.with_name(f".{dest.stem}.{os.getpid()}.zip")  # another run may be building the same
         try:
             build_dataset(plan.files.path, mine, size=size, force=True, progress=progress)

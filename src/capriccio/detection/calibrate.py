@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from capriccio.inversion.project import Projector
 from capriccio.inversion.targets import to_images
 from capriccio.inversion.w_statistics import w_statistics
 from capriccio.loading.model import Model
+from capriccio.networks.encoder import Encoder
 from capriccio.ops.quantize import quantize
 from capriccio.progress import Progress
 from capriccio.snapshots.encoder_file import load_encoder, rounded, save_encoder
@@ -137,15 +139,28 @@ def write_calibrated(source: Path, destination: Path, model: Model, calibration:
     save_snapshot(destination, replace(snapshot, facts=facts, encoder=model.encoder), read_header(source)["dtype"])
 
 
-def stored_calibration(model: Model, cache: Path, *, name: str = "MODEL") -> Calibration:
+class StoredCalibration(NamedTuple):
+    """A calibration as it is kept, with what belongs to it."""
+
+    calibration: Calibration
+    encoder: Encoder | None
+    """What made the first guesses, where that is not the model's own encoder."""
+
+
+def is_calibrated(model: Model, cache: Path) -> bool:
+    """Whether there is a calibration of a model, its own or one in the cache."""
+    return bool(model.facts.calibration) or cached_calibration(model, cache).is_file()
+
+
+def stored_calibration(model: Model, cache: Path, *, name: str = "MODEL") -> StoredCalibration:
     """Return the calibration of a model: its own, or that of an earlier ``capriccio calibrate`` in the cache.
 
-    With one from the cache the model gets the encoder it was calibrated with. ``name``: the model, as it was asked for.
+    ``name``: the model, as it was asked for.
 
     Raises: SnapshotError with the command that makes one.
     """
     if model.facts.calibration:
-        return Calibration.from_dict(model.facts.calibration)
+        return StoredCalibration(Calibration.from_dict(model.facts.calibration), None)
     path = cached_calibration(model, cache)
     if not path.is_file():
         raise SnapshotError(
@@ -157,9 +172,9 @@ def stored_calibration(model: Model, cache: Path, *, name: str = "MODEL") -> Cal
     except ValueError as error:
         raise SnapshotError(f"'{path}' is damaged; run 'capriccio calibrate' again.") from error
     calibration = Calibration.from_dict(values)
-    if calibration.settings.get("encoder") is not None:
-        model.encoder = load_encoder(_encoder_beside(path), model.device)
-    return calibration
+    if calibration.settings.get("encoder") is None:
+        return StoredCalibration(calibration, None)
+    return StoredCalibration(calibration, load_encoder(_encoder_beside(path), model.device))
 
 
 def cached_calibration(model: Model, cache: Path) -> Path:

@@ -55,7 +55,8 @@ def detect(
     """
     if batch < 1:
         raise UsageError(f"batch must be at least 1, got {batch}.")
-    detector = Detector(model, stored_calibration(model, cache_folder(cache_dir)), level=level, cache_dir=cache_dir)
+    stored = stored_calibration(model, cache_folder(cache_dir))
+    detector = Detector(model, stored.calibration, encoder=stored.encoder, level=level, cache_dir=cache_dir)
     if isinstance(pictures, Tensor):
         names = [str(i) for i in range(len(pictures))]
         return judge_in_batches(detector, pictures, names, batch)

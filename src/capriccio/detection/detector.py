@@ -21,6 +21,7 @@ from capriccio.errors import SnapshotError, UsageError
 from capriccio.inversion.problem import Step
 from capriccio.inversion.project import Projection, ProjectionSettings, Projector, default_distance
 from capriccio.loading.model import Model
+from capriccio.networks.encoder import Encoder
 from capriccio.progress import Progress
 from capriccio.snapshots.encoder_file import encoder_hash
 
@@ -127,6 +128,7 @@ class Detector:
         model: Model,
         calibration: Calibration,
         *,
+        encoder: Encoder | None = None,
         level: float = LEVEL,
         cache_dir: Path | None = None,
         measuring: Progress | None = None,
@@ -136,6 +138,7 @@ class Detector:
         Args:
             model: the network that is asked.
             calibration: how its pictures and photographs score.
+            encoder: the one it was calibrated with; None = the model's own, if it has one.
             level: share of photographs that may be called made.
             cache_dir: where the curvature of models lies that carry no encoder; None = $CAPRICCIO_CACHE or the user's.
             measuring: called with (done, total) while that is measured, once for a network.
@@ -145,7 +148,9 @@ class Detector:
         if not 0 < level < 0.5:
             raise UsageError(f"the level lies above 0 and below 0.5, got {level}.")
         thorough = calibration.settings.get("num_restarts") != 1
-        self.projector = detecting_projector(model, thorough=thorough, cache_dir=cache_dir, measuring=measuring)
+        self.projector = detecting_projector(
+            model, encoder=encoder, thorough=thorough, cache_dir=cache_dir, measuring=measuring
+        )
         if calibration.settings != calibration_settings(self.projector):
             raise SnapshotError("the calibration was made with another encoder, precision or other settings; "
                                 "run 'capriccio calibrate' again.")  # fmt: skip
@@ -187,23 +192,27 @@ def evidence_of(projector: Projector, pictures: Tensor, projection: Projection) 
 def detecting_projector(
     model: Model,
     *,
+    encoder: Encoder | None = None,
     thorough: bool = False,
     cache_dir: Path | None = None,
     measuring: Progress | None = None,
 ) -> Projector:
-    """Return what detection projects with; ``cache_dir`` and ``measuring`` as :class:`Detector` has them.
+    """Return what detection projects with; ``encoder``, ``cache_dir`` and ``measuring`` as :class:`Detector`.
 
     Raises: UsageError for a conditional network; SnapshotError for one without discriminator.
     """
     if model.c_dim:
         raise UsageError("the detector knows unconditional networks only: a picture does not say its class.")
-    settings = detector_settings(guessed=model.encoder is not None, thorough=thorough)
-    return Projector(model, settings, distance=default_distance(model), cache_dir=cache_dir, progress=measuring)
+    encoder = encoder or model.encoder
+    settings = detector_settings(guessed=encoder is not None, thorough=thorough)
+    return Projector(
+        model, settings, distance=default_distance(model), encoder=encoder, cache_dir=cache_dir, progress=measuring
+    )
 
 
 def calibration_settings(projector: Projector) -> dict[str, object]:
     """Return what has to be the same between calibration and verdict."""
-    s, encoder, precision = projector.settings, projector.model.encoder, projector.model.precision
+    s, encoder, precision = projector.settings, projector.encoder, projector.model.precision
     return ({} if precision == "fp32" else {"precision": precision}) | {
         "method": s.method,
         "space": s.space,

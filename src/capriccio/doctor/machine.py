@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from capriccio.doctor.finding import Finding
@@ -134,7 +135,8 @@ def _sizes(folder: Path, pattern: str) -> list[int]:
     sizes = []
     for path in sorted(folder.glob(pattern)):
         parts = path.rglob("*") if path.is_dir() else (path,)
-        sizes.append(sum(part.stat().st_size for part in parts if part.is_file()))
+        with suppress(FileNotFoundError):  # the run that is looked at removes old ones
+            sizes.append(sum(part.stat().st_size for part in parts if part.is_file()))
     return sizes
 
 

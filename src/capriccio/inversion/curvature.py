@@ -17,10 +17,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from capriccio.durable import replacing
+from capriccio.errors import StorageError
 from capriccio.inversion.pyramid import pyramid
 from capriccio.inversion.w_statistics import WStatistics
 from capriccio.latent.streams import stream
 from capriccio.loading.model import Model
+from capriccio.networks.encoder import Encoder
 from capriccio.networks.generator import Generator
 from capriccio.progress import Progress
 
@@ -93,20 +95,22 @@ def curvature_of(
     model: Model,
     statistics: WStatistics,
     cache: Path,
+    encoder: Encoder | None = None,
     c: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Curvature:
-    """Return the curvature of a model: from its encoder, from an earlier time in the cache, or measured and kept there.
+    """Return the curvature of a model: its encoder's, or that of an earlier time in the cache, or measured and kept.
 
     Args:
         model: the network.
         statistics: of its W.
         cache: the user's cache folder.
+        encoder: was trained for the network, and keeps its curvature; None = there is none.
         c: the label [1, c_dim] that ``statistics`` are of.
         progress: called with (done, total) paintings if it has to be measured: minutes on a processor.
     """
-    if model.encoder is not None and c is None:
-        return Curvature(latent=model.encoder.curvature, noise=model.encoder.noise_curvature)
+    if encoder is not None and c is None:
+        return Curvature(latent=encoder.curvature, noise=encoder.noise_curvature)
     label = "" if c is None else hashlib.sha256(c.float().cpu().numpy().tobytes()).hexdigest()[:8]
     path = cache / "curvatures" / f"{model.model_hash}{label}.safetensors"
     try:
@@ -119,6 +123,6 @@ def curvature_of(
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(save({"latent": curvature.latent.cpu().contiguous(), "noise": curvature.noise.cpu()}))
-    except OSError:
+    except (OSError, StorageError):
         pass  # a cache that cannot be written costs time, no result
     return curvature

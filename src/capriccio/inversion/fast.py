@@ -29,8 +29,6 @@ FROM_GUESS = GaussNewtonSettings(num_steps=12, first_error=0.8, falling=0.7)
 FROM_MIDDLE = GaussNewtonSettings()
 """Steps from the middle of W."""
 
-_SEED = 404
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastSettings:
@@ -46,6 +44,8 @@ class FastSettings:
     """Whether noise maps are variables too, or painted as the network has them stored."""
     num_descent_steps: int = 0
     """Steps on the named distance afterwards; with w+ there are at least 40."""
+    seed: int = 303
+    """Of the latents that further starts begin at."""
 
     def __post_init__(self) -> None:
         if self.num_restarts < 1 or (self.num_steps is not None and self.num_steps < 1):
@@ -123,7 +123,7 @@ class FastProjector:
         count, w_dim = self._v.shape
         maps = [torch.zeros_like(n) for n in self._noise or []]
         middle = torch.zeros_like(self._v)
-        rng = stream(_SEED, "restarts")
+        rng = stream(s.seed, "restarts")
         # The same latents for every picture: a picture's projection depends on no neighbour.
         others = torch.randn(s.num_restarts, 1, w_dim, generator=rng).to(middle)
         starts = [] if guess is None else [(guess, FROM_GUESS)]

@@ -25,6 +25,7 @@ from capriccio.inversion.targets import find_pictures, open_targets, to_images
 from capriccio.inversion.w_statistics import WStatistics, w_statistics
 from capriccio.latent.files import Extra, Latents, load_with_extra, save_latents
 from capriccio.loading.model import Model
+from capriccio.networks.encoder import Encoder
 from capriccio.perception.discriminator import DiscriminatorDistance
 from capriccio.perception.protocols import NetworkCard, PerceptualDistance
 from capriccio.progress import Progress
@@ -177,6 +178,7 @@ class Projector:
         *,
         distance: PerceptualDistance | None = None,
         c: Tensor | None = None,
+        encoder: Encoder | None = None,
         cache_dir: Path | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -187,6 +189,7 @@ class Projector:
             settings: how.
             distance: what tells how near a reconstruction is; None = by the model's own discriminator.
             c: one label [1, c_dim].
+            encoder: makes the first guesses; None = the model's own, if it has one.
             cache_dir: where the curvature of models lies that carry no encoder; None = $CAPRICCIO_CACHE or the user's.
             progress: called with (done, total) while the curvature is measured, which is done once for a network.
 
@@ -196,12 +199,13 @@ class Projector:
         if model.c_dim and c is None:
             raise UsageError(f"this model is conditional: give a class 0..{model.c_dim - 1} (--class).")
         self.model = model
+        self.encoder = encoder or model.encoder
         self.settings = settings or ProjectionSettings()
         self.distance = distance or default_distance(model)
         self.statistics: WStatistics = w_statistics(model.generator, c)
         self.curvature: Curvature | None = None
         if self.settings.method == "fast":
-            self.curvature = curvature_of(model, self.statistics, cache_folder(cache_dir), c, progress)
+            self.curvature = curvature_of(model, self.statistics, cache_folder(cache_dir), self.encoder, c, progress)
 
     def start(self, targets: Tensor, masks: Tensor | None = None) -> RunningProjection:
         """Begin to project pictures [N, C, H, W] in −1…1; masks [N, 1, H, W] in 0…1 say which pixels count."""
@@ -241,10 +245,11 @@ class RunningProjection:
                 rows=s.space,
                 optimize_noise=s.optimize_noise,
                 num_descent_steps=s.num_descent_steps,
+                seed=s.seed,
             )
             assert projector.curvature is not None
             self._worker = FastProjector(
-                self._problem, projector.statistics, projector.curvature, fast, projector.model.encoder
+                self._problem, projector.statistics, projector.curvature, fast, projector.encoder
             )
 
     def __iter__(self) -> Iterator[Step]:

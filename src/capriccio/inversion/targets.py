@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from capriccio.config import ImageShape
+from capriccio.data.archive import IMAGE_SUFFIXES, is_picture
 from capriccio.data.building.crops import centre_window
 from capriccio.data.building.decoding import decode_photograph
 from capriccio.data.building.resampling import resize
@@ -30,9 +31,6 @@ MAX_ASPECT_RATIO = 4.0
 
 SMALLEST_SHARE = 0.25
 """Pictures smaller than this share of the model's size, in length, hold too little to be told anything about."""
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".ppm", ".pgm")
-"""Endings looked for in folders; files named one by one are tried whatever they are called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +55,16 @@ class Target:
 def find_pictures(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """Return the picture files that are named or lie in the folders named, sorted within each.
 
+    In folders the ending decides; files named one by one are tried whatever they are called.
+
     Raises: UsageError if one does not exist, or a folder holds none.
     """
     found: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if is_picture(p.relative_to(path).as_posix()) and p.is_file())
             if not inside:
-                raise UsageError(f"'{path}' holds no pictures ({', '.join(SUFFIXES)}).")
+                raise UsageError(f"'{path}' holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}).")
             found += inside
         elif path.is_file():
             found.append(path)

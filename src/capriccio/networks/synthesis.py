@@ -95,9 +95,10 @@ class StyledConv(Formed):
             # without counting up its version.
             self._kept = None
             return None
-        if self._kept is None or self._kept[0] is not weight or self._kept[1:3] != (weight._version, dtype):
-            self._kept = (weight, weight._version, dtype, SharedWeight.of(weight, dtype))
-        return self._kept[3]
+        kept = self._kept  # read once: another thread may paint with the same network
+        if kept is None or kept[0] is not weight or kept[1:3] != (weight._version, dtype):
+            self._kept = kept = (weight, weight._version, dtype, SharedWeight.of(weight, dtype))
+        return kept[3]
 
 
 class ToRGB(nn.Module):

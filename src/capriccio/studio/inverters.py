@@ -11,7 +11,6 @@ import io
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -20,9 +19,8 @@ from torch import Tensor
 
 from capriccio.background import in_background
 from capriccio.data.cache import cache_folder
-from capriccio.detection.calibrate import stored_calibration
+from capriccio.detection.calibrate import is_calibrated, stored_calibration
 from capriccio.detection.detector import Detector, detecting_projector
-from capriccio.errors import SnapshotError
 from capriccio.inversion.problem import Step
 from capriccio.inversion.project import Projection, Projector
 from capriccio.progress import Progress
@@ -57,14 +55,10 @@ class Inverters:
         self._model = model
         self._built: dict[str, _Building[Any]] = {}
 
-    @cached_property
+    @property
     def calibrated(self) -> bool:
         """Whether verdicts can be given."""
-        try:
-            stored_calibration(self._model, cache_folder())
-        except SnapshotError:
-            return False
-        return True
+        return is_calibrated(self._model, cache_folder())
 
     def detector(self, breathe: Breathe) -> Detector:
         """Return the detector. Raises: SnapshotError without a calibration or a discriminator."""
@@ -80,7 +74,8 @@ class Inverters:
         return self._ready(f"projector {class_index}", lambda tell: Projector(self._model, c=c, progress=tell), breathe)
 
     def _build_detector(self, measuring: Progress) -> Detector:
-        return Detector(self._model, stored_calibration(self._model, cache_folder()), measuring=measuring)
+        stored = stored_calibration(self._model, cache_folder())
+        return Detector(self._model, stored.calibration, encoder=stored.encoder, measuring=measuring)
 
     def _ready(self, name: str, build: Callable[[Progress], _Built], breathe: Breathe) -> _Built:
         """Return what was built by ``name``; until it is there ``breathe`` is called."""

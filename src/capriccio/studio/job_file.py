@@ -94,7 +94,8 @@ class JobFile:
                 "INSERT INTO jobs (id, told, version, over, beat, seen, file, media_type, file_name) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET told = excluded.told, "
                 "version = excluded.version, over = excluded.over, beat = excluded.beat, file = excluded.file, "
-                "media_type = excluded.media_type, file_name = excluded.file_name",
+                "media_type = excluded.media_type, file_name = excluded.file_name "
+                "WHERE excluded.version >= jobs.version",  # threads may note in another order than things happened
                 (job_id, json.dumps(view.told), view.version, view.over, now, now, file, media_type, file_name),
             )
             if view.over:

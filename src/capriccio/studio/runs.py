@@ -6,9 +6,10 @@ A name in an address is looked for among the names that are there; it never beco
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def list_runs(studio: StudioPart) -> RunList:
 def show_run(name: str, studio: StudioPart) -> RunDetail:
     """Curves, sample sheets and the doctor's words of one run."""
     folder = _folder(studio, name)
-    record = _record(folder, *_written(folder))
+    record = _RECORDS.of(folder)
     try:
         findings = [FindingFacts(name=rule, **finding.to_dict()) for rule, finding in examine(record).items()]  # type: ignore[arg-type]
     except CapriccioError as error:
@@ -113,17 +114,37 @@ def _written(folder: Path) -> tuple[float, int]:
     return found.st_mtime, found.st_size
 
 
-@lru_cache(maxsize=MAX_RUNS)
-def _record(folder: Path, changed: float, size: int) -> RunRecord:
-    """Return what a run tells; read again when it has written."""
-    return read_run(folder)
+class _Records:
+    """What runs tell, one record a folder; read again when the run has written."""
+
+    def __init__(self) -> None:
+        self._read: OrderedDict[Path, tuple[tuple[float, int], RunRecord]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, folder: Path) -> RunRecord:
+        """Return the record of a folder. Raises: RunError (and its kinds) if it cannot be read."""
+        written = _written(folder)
+        with self._lock:
+            known = self._read.get(folder)
+        if known is not None and known[0] == written:
+            return known[1]
+        record = read_run(folder)
+        with self._lock:
+            self._read[folder] = written, record
+            self._read.move_to_end(folder)
+            while len(self._read) > MAX_RUNS:
+                self._read.popitem(last=False)
+        return record
+
+
+_RECORDS = _Records()
 
 
 def _card(name: str, folder: Path) -> dict[str, Any]:
-    changed, size = _written(folder)
+    changed, _ = _written(folder)
     sheets = _samples(folder)
     try:
-        record: RunRecord | None = _record(folder, changed, size)
+        record: RunRecord | None = _RECORDS.of(folder)
     except CapriccioError:  # listed all the same; opening it tells what is wrong
         record = None
     done = record is not None and record.nimg / 1000 >= record.config.total_kimg

@@ -87,6 +87,8 @@ class Worker:
         self._errands: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._jobs: deque[LongJob] = deque()
         self._running: LongJob | None = None
+        self._encoding = 0
+        """Pictures that are painted and not yet a file."""
         self._seconds_per_picture = 0.02
         self._wake = threading.Condition()
         self._stopping = False
@@ -110,8 +112,8 @@ class Worker:
 
     @property
     def waiting(self) -> int:
-        """Pictures that wait."""
-        return len(self._pictures)
+        """Pictures that wait to be painted, or to be encoded."""
+        return len(self._pictures) + self._encoding
 
     @property
     def batch_now(self) -> int:
@@ -132,9 +134,9 @@ class Worker:
         """Queue a picture; cancelling the future frees its place. Raises: Full."""
         future: Future[bytes] = Future()
         with self._wake:
-            if len(self._pictures) >= self.room:
+            if self.waiting >= self.room:
                 self._pictures = deque(waiting for waiting in self._pictures if not waiting[1].cancelled())
-            if len(self._pictures) >= self.room or self._stopping:
+            if self.waiting >= self.room or self._stopping:
                 seconds = max(1, math.ceil(self.room * self._seconds_per_picture))
                 raise Full("Too many pictures wait already", seconds)
             self._pictures.append((order, future))
@@ -224,7 +226,7 @@ class Worker:
                 waiting = self._pictures.popleft()
                 if taken and waiting[0].kind != taken[0][0].kind:
                     passed.append(waiting)
-                elif waiting[1].set_running_or_notify_cancel():
+                elif not waiting[1].cancelled():  # and it can be until the picture is encoded
                     taken.append(waiting)
             self._pictures.extendleft(reversed(passed))
             return taken
@@ -253,15 +255,22 @@ class Worker:
         took = (time.monotonic() - began) / len(batch)
         self._seconds_per_picture += 0.1 * (took - self._seconds_per_picture)
         self._measures.painted(len(batch), took * len(batch))
+        with self._wake:
+            self._encoding += len(batch)
         for picture, (_, future) in zip(painted, batch, strict=True):
-            self._encoder.submit(_encode, picture, future)
+            self._encoder.submit(self._encode, picture, future)
 
+    # ---- on the encoder's thread
 
-def _encode(picture: Painted, future: Future[bytes]) -> None:
-    try:
-        _settle(future, picture.encode())
-    except Exception as error:
-        _settle(future, error)
+    def _encode(self, picture: Painted, future: Future[bytes]) -> None:
+        try:
+            if future.set_running_or_notify_cancel():  # else its client left meanwhile
+                _settle(future, picture.encode())
+        except Exception as error:
+            _settle(future, error)
+        finally:
+            with self._wake:
+                self._encoding -= 1
 
 
 def _settle(future: Future[bytes], outcome: bytes | Exception) -> None:

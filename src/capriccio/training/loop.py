@@ -461,7 +461,7 @@ class _Run:
         self.state.salt += 1
         self.state.fp32_until_nimg = self.state.nimg + FP32_AFTER_DIVERGENCE_NIMG
         self.statistics.forget_skipped()
-        self.log.trim(self.state.nimg)
+        self.saver.trim(self.state.nimg)
         self._call_doctor()
         self.log.say(
             f"Losses of {phase} were not finite {BAD_STEPS_IN_A_ROW} times in a row: back to "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from capriccio.durable import replacing
+from capriccio.errors import StorageError
 from capriccio.runtime import Processes, most_resident_bytes
 
 
@@ -204,12 +206,10 @@ class RunLog:
         if self._folder is None:
             return
         path = self._folder / "stats.jsonl"
-        with suppress(OSError, ValueError):
-            *earlier, last = path.read_text(encoding="utf-8").splitlines()
+        with suppress(OSError, StorageError, ValueError):
+            *earlier, last = _lines(path)
             amended = json.dumps(json.loads(last) | _finite(values), sort_keys=True, allow_nan=False)
-            beside = path.with_suffix(".partial")
-            beside.write_text("".join(line + "\n" for line in (*earlier, amended)), encoding="utf-8")
-            beside.replace(path)
+            _write_lines(path, (*earlier, amended))
         with suppress(OSError):
             for name, value in values.items():
                 if self._events is not None:
@@ -220,10 +220,8 @@ class RunLog:
         path = None if self._folder is None else self._folder / "stats.jsonl"
         if path is None or not path.exists():
             return
-        kept = [line for line in path.read_text().splitlines() if _nimg_of(line) <= nimg]
-        beside = path.with_suffix(".partial")
-        beside.write_text("".join(line + "\n" for line in kept))
-        beside.replace(path)
+        with suppress(OSError, StorageError):
+            _write_lines(path, [line for line in _lines(path) if _nimg_of(line) <= nimg])
 
     def close(self) -> None:
         """Finish the TensorBoard events."""
@@ -236,6 +234,15 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _finite(part) for key, part in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> None:
+    with replacing(path) as file:
+        file.write("".join(line + "\n" for line in lines).encode())
 
 
 def _nimg_of(line: str) -> float:

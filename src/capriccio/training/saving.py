@@ -77,13 +77,17 @@ class Saver:
         if not self._processes.is_main:
             return
         self._folder.write_config(self._config)
-        self._log.trim(state.nimg)
-        if self._metrics is not None:
-            self._metrics.trim(state.nimg)
+        self.trim(state.nimg)
         self._folder.note_session(dict(session))
         if not resumed:
             save_reals(self._folder.samples / "reals.png", self._dataset)
             self._sheet.save(self._folder.samples, state.generator_ema, state.nimg)
+
+    def trim(self, nimg: int) -> None:
+        """Forget what was told and measured after ``nimg``: the run stands there again."""
+        self._log.trim(nimg)
+        if self._metrics is not None and self._processes.is_main:
+            self._metrics.trim(nimg)
 
     def begin_at(self, nimg: int) -> None:
         """Count the images until the first snapshot from here on."""

@@ -9,10 +9,9 @@ import torch
 from capriccio.cli.tour.figures import say, shown
 from capriccio.cli.tour.playing import fine_layers
 from capriccio.data.landscapes.painter import paint
-from capriccio.detection.calibrate import stored_calibration
+from capriccio.detection.calibrate import StoredCalibration, stored_calibration
 from capriccio.detection.detect import Judged
 from capriccio.detection.detector import BASE_RATES, Detector
-from capriccio.detection.scoring import Calibration
 from capriccio.inversion.project import ProjectionSettings, Projector
 from capriccio.inversion.targets import to_images
 from capriccio.latent.files import Latents
@@ -73,14 +72,14 @@ def project(model: Model, folder: Path, cache: Path) -> Section:
     )
 
 
-def judged_pictures(model: Model, calibration: Calibration) -> list[Judged]:
+def judged_pictures(model: Model, stored: StoredCalibration) -> list[Judged]:
     """Ask the detector about pictures of the network and about painted landscapes."""
     ws = model.ws(seeds=MADE_SEEDS, truncation_psi=0.7)
     # As they would lie in files: rounded, and without a word about where they come from.
     made = dequantize(quantize(model.images(ws, noise_mode="random", noise_seeds=MADE_SEEDS))).cpu()
     images = torch.cat([made, to_images(list(paint(JUDGED, model.size, seed=_PAINTER_SEED)))])
     names = [f"seed {seed}" for seed in MADE_SEEDS] + [f"painting {number}" for number in JUDGED]
-    verdicts = Detector(model, calibration).detect(images, names)
+    verdicts = Detector(model, stored.calibration, encoder=stored.encoder).detect(images, names)
     return [Judged(verdict=verdict, picture=picture) for verdict, picture in zip(verdicts, images, strict=True)]
 
 
@@ -90,8 +89,8 @@ def detect(model: Model, cache: Path) -> Section:
     Raises: SnapshotError if the model is not calibrated.
     """
     say("Detecting …")
-    calibration = stored_calibration(model, cache)
-    judged = judged_pictures(model, calibration)
+    stored = stored_calibration(model, cache)
+    judged = judged_pictures(model, stored)
     return Section(
         heading="Did this network make this picture?",
         blocks=[
@@ -104,7 +103,7 @@ def detect(model: Model, cache: Path) -> Section:
                 "enlarged.",
             ),
             verdict_table(judged),
-            score_histogram(calibration, [j.verdict.score for j in judged]),
+            score_histogram(stored.calibration, [j.verdict.score for j in judged]),
             BASE_RATES,
             Command(lines=["capriccio detect pictures/ --report verdicts.html"]),
         ],
