@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another that is alive but busy; one that died is noticed at once."""
+
+PREPARATION_TIMEOUT = timedelta(hours=24)
+"""The same while the main process prepares what the others use: a large data set takes hours to be read first."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -187,6 +190,27 @@ class Processes:
         if self.world_size > 1:
             with _worker_errors():
                 dist.barrier()
+
+    def main_first(self, work: Callable[[], T]) -> T:
+        """Do ``work`` here and on every process, on the others when the main one is done, however long that takes.
+
+        For work that fills a cache: the others find it filled.
+        """
+        if self.world_size == 1:
+            return work()
+        with _worker_errors():
+            patient = dist.new_group(backend="gloo", timeout=PREPARATION_TIMEOUT)
+        try:
+            if not self.is_main:
+                with _worker_errors():
+                    dist.barrier(patient)
+            result = work()
+            if self.is_main:
+                with _worker_errors():
+                    dist.barrier(patient)
+            return result
+        finally:
+            dist.destroy_process_group(patient)
 
     def _all_reduce(self, value: Tensor) -> None:
         with _worker_errors():

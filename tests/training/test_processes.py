@@ -71,6 +71,30 @@ def test_two_processes_train_the_network_of_one_and_resume_on_another_number(arc
     assert load_file(tmp_path / "changing" / FINAL).keys() == load_file(tmp_path / "one" / FINAL).keys()
 
 
+def test_the_others_wait_for_the_main_one_longer_than_for_each_other(tmp_path):
+    (tmp_path / "program.py").write_text(
+        """
+import time
+from datetime import timedelta
+import torch
+from capriccio import runtime
+
+runtime.COLLECTIVE_TIMEOUT = timedelta(seconds=3)
+with runtime.joined_processes(torch.device("cpu")) as processes:
+    def prepare():
+        time.sleep(8 if processes.is_main else 0)
+        return time.monotonic()
+    first, second = processes.gather(processes.main_first(prepare))
+    print("in order" if first <= second else "at once")
+"""
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    told = subprocess.run(
+        [*command, str(tmp_path / "program.py")], cwd=ROOT, capture_output=True, text=True, timeout=200, check=True
+    )
+    assert told.stdout.splitlines() == ["in order"] * 2
+
+
 def test_two_processes_augment_as_one_does(archive, tmp_path):
     finished(archive, tmp_path / "one", "--kimg", 0.08, "--augment")
     together(2, archive, tmp_path / "two", "--kimg", 0.08, "--augment")

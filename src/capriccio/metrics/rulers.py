@@ -163,10 +163,7 @@ class Rulers:
                 progress=self._progress,
             )
 
-        # The main process first, so that it alone fills the cache.
-        reals = opened() if self._processes.is_main else None
-        self._processes.wait()
-        reals = reals or opened()
+        reals = self._processes.main_first(opened)
         if reals.dataset.c_dim != self._c_dim:
             raise ShapeError(
                 f"'{data}' has labels of size {reals.dataset.c_dim}, the model was trained with size {self._c_dim}."

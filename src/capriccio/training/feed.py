@@ -64,9 +64,7 @@ def open_data(config: RunConfig, processes: Processes, *, grown_from: Sequence[s
             cache=_CACHE_ON_DISK[data.cache],
         )
 
-    split = opened() if processes.is_main else None
-    processes.wait()
-    split = split or opened()
+    split = processes.main_first(opened)
     if split.train.shape.channels != shape.channels:
         raise ShapeError(
             f"the pictures of '{data.path}' have {split.train.shape.channels} channels, the run was set up for "
