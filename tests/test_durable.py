@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from capriccio.durable import replacing
-from capriccio.errors import StorageError
+from capriccio.durable import check_writable, replacing
+from capriccio.errors import StorageError, UsageError
 
 
 def test_a_file_appears_whole_and_replaces_the_old_one(tmp_path):
@@ -40,6 +40,21 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     path = tmp_path / "a file" / "folder" / "x"
     with pytest.raises(StorageError, match=r"a file/folder' cannot be written"), replacing(path):
         pass
+
+
+def test_a_folder_in_the_place_of_the_file_is_said_before_anything_is_written(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for refuse in (check_writable, lambda path: replacing(path).__enter__()):
+        with pytest.raises(UsageError, match="folder' is a folder; name a file"):
+            refuse(tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path):
+    (tmp_path / "a file").write_bytes(b"")
+    with pytest.raises(StorageError, match="a file/deep' cannot be written"):
+        check_writable(tmp_path / "a file" / "deep" / "x")
+    check_writable(tmp_path / "new" / "folder" / "x")
 
 
 def test_files_get_the_rights_of_ordinary_ones(tmp_path):

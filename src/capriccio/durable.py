@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from capriccio.errors import StorageError
+from capriccio.errors import StorageError, UsageError
 
 
 @contextmanager
@@ -18,8 +18,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write a file that appears under ``path`` complete, when the block ends without error.
 
     Two processes that write the same path do not disturb each other: each has its own file beside it, and the last
-    one renamed stays. Raises: StorageError when the disk is full or the folder cannot be written.
+    one renamed stays. Raises: StorageError when the disk is full or ``path`` cannot be written; UsageError if it is a
+    folder.
     """
+    _refuse_folder(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not mkstemp: its files are private, and the process's mask of file rights cannot be read without setting it.
@@ -30,16 +32,32 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(descriptor, "w+b") as file:
             yield cast(BinaryIO, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
+            try:
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+                sync_folder(path.parent)
+            except OSError as error:
+                raise StorageError(f"'{path}' could not be written ({error.strerror}).") from error
+    except OSError as error:  # of the block, which may be about another file
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageError(f"'{path}' could not be written ({error.strerror}); free space or move it.") from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise before long work what :func:`replacing` would raise after it, as far as that can be known."""
+    _refuse_folder(path)
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise StorageError(f"'{path.parent}' cannot be written; choose another place.")
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"'{path}' is a folder; name a file.")
 
 
 def lock_file(descriptor: int) -> None:

@@ -34,6 +34,10 @@ class UsageError(CapriccioError, ValueError):
     exit_code = 2
 
 
+class CapriccioWarning(UserWarning):
+    """Something was done as asked, and may not be what was meant."""
+
+
 class ConfigError(UsageError):
     """A setting is out of range, contradicts another, or is not known."""
 

@@ -65,6 +65,9 @@ def test_a_folder_of_pictures_can_take_the_place_of_a_model(cli, archive, tmp_pa
     code, out, _ = cli("metrics", "--samples", tmp_path, "--data", archive, "--metrics", "fd_random40_full", "--json")
     assert code == 0
     assert json.loads(out)["results"][0]["card"]["samples"] == "pictures"
+    Image.new("RGB", (50, 50)).save(tmp_path / "grid.png")
+    code, _, err = cli("metrics", "--samples", tmp_path, "--data", archive, "--metrics", "fd_random40_full")
+    assert (code, "give pictures of one size ('generate --no-grid'" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

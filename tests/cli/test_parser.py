@@ -102,6 +102,12 @@ def test_a_file_that_is_no_text_is_told(make, tmp_path, parser):
         parser.read(["--config", str(tmp_path / "odd.yaml")])
 
 
+@pytest.mark.parametrize("text", ["", "\n", "# data: {path: x}\n"])
+def test_a_file_without_settings_sets_nothing(text, tmp_path, parser):
+    (tmp_path / "empty.yaml").write_text(text)
+    assert parser.read(["--config", str(tmp_path / "empty.yaml")]) == parser.read([])
+
+
 def test_what_was_not_given_has_its_default(tmp_path):
     parser = CommandParser("try", "Tried.", "SRC [flags]", needed=("SRC",))
     parser.add_argument("SRC", nargs="?", type=str, default=SUPPRESS)

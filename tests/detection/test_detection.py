@@ -251,6 +251,11 @@ def test_a_model_without_calibration_says_which_command_makes_one(files, capsys,
     assert f"'capriccio calibrate --model {files / 'm.safetensors'} --data PHOTOGRAPHS'" in capsys.readouterr().err
 
 
+def test_a_conditional_model_is_not_sent_to_a_command_that_refuses_it(tmp_path):
+    with pytest.raises(UsageError, match="unconditional networks only"):
+        stored_calibration(Model(snapshot(c_dim=2)), tmp_path)
+
+
 def test_a_calibration_from_the_cache_is_found(files, capsys, monkeypatch):
     monkeypatch.setenv("CAPRICCIO_CACHE", str(files / "cache"))
     assert main(["calibrate", "-m", str(files / "m.safetensors"), "--count", "20", "--no-edits",

@@ -161,6 +161,12 @@ def test_other_shapes_and_channels_are_refused_in_words(model, pictures):
         project(model, pictures[:, :1], QUICK)
     with pytest.raises(ShapeError, match="masks"):
         project(model, pictures, QUICK, masks=torch.ones(3, 1, 2, 2))
+    with pytest.raises(ShapeError, match="Bytes are divided by 127"):
+        project(model, torch.full_like(pictures, 200, dtype=torch.uint8), QUICK)
+    with pytest.raises(ShapeError, match="lie in −1…1, got nan"):
+        project(model, pictures * float("nan"), QUICK)
+    with pytest.raises(UsageError, match="or files, got ndarray"):
+        project(model, pictures.numpy(), QUICK)
 
 
 @pytest.mark.parametrize("changes", [{"num_steps": 0}, {"num_restarts": 0}, {"rows": "z"}])
@@ -230,6 +236,35 @@ def test_another_picture_of_the_same_name_or_another_mask_is_not_taken_for_the_f
     masked = projected(tmp_path / "x/a.png", "--mask", tmp_path / "mask.png")
     assert masked["folder"] == first["folder"]
     assert masked["distance"] != first["distance"]
+
+
+def test_a_film_that_was_not_made_yet_and_folders_that_moved(snapshot_file, tmp_path, capsys):
+    def projected(picture, out, *flags):
+        arguments = ["project", str(picture), str(picture), "-m", str(snapshot_file), "--out", str(tmp_path / out)]
+        assert main([*arguments, "--steps", "2", "--json", *flags]) == 0
+        (record,) = json.loads(capsys.readouterr().out)  # named twice, projected once
+        return record
+
+    write_picture(tmp_path / "x/a.png", 64, 64)
+    write_picture(tmp_path / "y/a.png", 64, 64)
+    first = projected(tmp_path / "x/a.png", "out")
+    assert not (tmp_path / "out/a/film.webp").exists()
+    projected(tmp_path / "x/a.png", "out", "--film")
+    assert (tmp_path / "out/a/film.webp").is_file()
+    (tmp_path / "out").rename(tmp_path / "moved")
+    again = projected(tmp_path / "y/a.png", "moved")
+    assert (again["file"], again["folder"]) == (str(tmp_path / "y/a.png"), str(tmp_path / "moved/a"))
+    assert again["distance"] == first["distance"]
+
+
+def test_pictures_called_like_what_is_written_get_other_places(snapshot_file, tmp_path, capsys):
+    for name in ("latents.safetensors.png", "projections.json.png"):
+        write_picture(tmp_path / "in" / name, 64, 64)
+    arguments = ["project", str(tmp_path / "in"), "-m", str(snapshot_file), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--steps", "2"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "latents.safetensors", "latents.safetensors-2", "projections.json", "projections.json-2",
+    ]  # fmt: skip
 
 
 def test_the_command_tells_that_it_measures_the_curvature(snapshot_file, tmp_path, capsys, monkeypatch):

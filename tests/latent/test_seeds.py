@@ -33,9 +33,15 @@ def test_runs_are_written_as_ranges():
         ("4294967296", "the largest is 4294967295"),
         ("0-4294967295", "more than 1,000,000 seeds"),
         ("0-600000,0-600000", "more than 1,000,000 seeds"),
-        ("99999999999999999999", "is no list of seeds"),
+        ("99999999999999999999", "too large; the largest is 4294967295"),
+        ("0-" + "9" * 5000, "too large; the largest is 4294967295"),
     ],
 )
 def test_what_is_no_list_of_seeds_is_refused_with_the_reason(text, says):
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=says) as told:
         parse_seeds(text)
+    assert len(str(told.value)) < 200
+
+
+def test_seeds_may_have_leading_zeros():
+    assert parse_seeds("0007,000-0002") == [7, 0, 1, 2]

@@ -72,6 +72,11 @@ def test_loading_finds_files_run_folders_and_names(tmp_path):
     ("ask", "error", "words"),
     [
         (lambda m: m.z([-1]), UsageError, r"0\.\.4294967295, got -1"),
+        (lambda m: m.z(3), UsageError, r"such as \[3\] or range\(8\), got 3"),
+        (lambda m: m.ws(seeds="0-3"), UsageError, "several whole numbers"),
+        (lambda m: m.ws(seeds=[1.5]), UsageError, "whole numbers in .* got 1.5"),
+        (lambda m: m.ws(seeds=[1], truncation_psi=float("nan")), UsageError, "psi must lie in"),
+        (lambda m: m.images("latents"), ShapeError, "ws must be a tensor, got str"),
         (lambda m: m.ws(), UsageError, "either z or seeds"),
         (lambda m: m.ws(z=torch.zeros(1, 5)), ShapeError, r"\[N, 8\].*got \[1, 5\]"),
         (lambda m: m.ws(seeds=[0], truncation_psi=0.5, truncation_cutoff=9), UsageError, r"0\.\.6.*got 9"),
@@ -88,11 +93,18 @@ def test_what_does_not_fit_is_refused_with_a_remedy(model, ask, error, words):
         ask(model)
 
 
+def test_arrays_are_taken_like_tensors_and_nothing_gives_nothing(model):
+    ws = model.ws(model.z(np.arange(2)).cpu().numpy())
+    assert torch.equal(ws, model.ws(seeds=range(2)))
+    assert torch.equal(model.images(ws.cpu().numpy()), model.images(ws))
+    assert model.images(model.ws(seeds=[])).shape == (0, model.channels, *model.size)
+
+
 def test_a_conditional_model_wants_a_class():
     model = Model(snapshot(c_dim=3))
     with pytest.raises(UsageError, match=r"give a class 0\.\.2"):
         model.ws(seeds=[0])
-    with pytest.raises(UsageError, match=r"classes 0\.\.2, got 3"):
+    with pytest.raises(UsageError, match=r"class must lie in 0\.\.2 for this model, got 3"):
         model.label(3)
     assert model.images(model.ws(seeds=[0], c=model.label(1))).shape == (1, 3, 16, 16)
 

@@ -1,10 +1,12 @@
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from capriccio.errors import UsageError
+from capriccio.errors import CapriccioWarning, UsageError
 from capriccio.latent.files import Latents, save_latents
+from capriccio.provenance import Provenance
 from capriccio.rendering.look import Look
 from capriccio.rendering.sources import open_source, parse_source, provenance_of
 
@@ -24,6 +26,19 @@ def test_stored_latents_come_back_as_they_are_and_carry_their_names(model, tmp_p
         record = provenance_of(model, Look(truncation_psi=0.0), opened, 1, 2)
         assert record.latents == ("b.jpg",)
         assert record.truncation_psi is None
+
+
+def test_latents_of_another_network_are_warned_of(model, tmp_path):
+    def found_for(model_hash, tuned_from=None):
+        record = Provenance(model_hash=model_hash, licence="", kind="projection", tuned_from=tuned_from)
+        return Latents(ws=torch.zeros(1, model.num_ws, model.w_dim), provenance=record)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for own in (found_for(model.model_hash), found_for("tuned", tuned_from=model.model_hash)):
+            open_source(model, own, Look())
+    with pytest.warns(CapriccioWarning, match=f"another network .stranger, this one is {model.model_hash}"):
+        open_source(model, save_latents(tmp_path / "w.npz", found_for("stranger")), Look())
 
 
 def test_seeds_follow_psi_cutoff_and_class(painted):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_force, new_file
+from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_force, file_to_write, new_file
 from capriccio.cli.picture_flags import look_as_flags, source_of, tell_written
 from capriccio.errors import SnapshotError, UsageError
 
@@ -34,7 +34,8 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.snapshots.snapshot import save_snapshot
 
     if asked.sheet:
-        format_of(Path(asked.sheet))  # what is wrong with the sheet is said before the work, not after it
+        # What is wrong with the sheet is said before the work, not after it.
+        format_of(file_to_write(asked.sheet, "--sheet"))
     with look_as_flags():
         look = Look(truncation_psi=asked.psi)
     device = choose_device(asked.device)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capriccio.cli.parser import CommandParser
+from capriccio.cli.parser import CommandParser, file_to_write, folder_to_write
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
@@ -26,7 +26,8 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.latent.directions import save_directions
     from capriccio.rendering.direction_sheet import SheetRequest, save_direction_sheet
 
-    out, sheets = Path(asked.out), Path(asked.sheets) if asked.sheets else None
+    out = file_to_write(asked.out, "--out")
+    sheets = folder_to_write(asked.sheets, "--sheets") if asked.sheets else None
     if out.suffix.lower() != ".json":
         raise UsageError(f"--out: a directions file ends in .json, got '{out}'.")
     request = SheetRequest(

@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
     out = Path(asked.out)
     if asked.format == "web":
         folder_to_write(out, "--out")
-    elif not out.is_dir():
+    else:
         checked_path(asked.out, _SUFFIXES[asked.format], "--out")
         new_file(out, "--out", force=asked.force)
     from capriccio.data.cache import cache_folder

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import YES_NO, CommandParser
+from capriccio.cli.parser import YES_NO, CommandParser, folder_to_write
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError, counted
@@ -22,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
 
     request = GenerateRequest(source=source_of(asked.seeds, "--seeds"), look=look_of(asked), batch=asked.batch)
     files = PictureFiles(
-        folder=Path(asked.out),
+        folder=folder_to_write(asked.out, "--out"),
         file_format=asked.format,
         quality=asked.quality,
         singles=asked.singles,

@@ -11,13 +11,15 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from capriccio import __version__
-from capriccio.errors import CapriccioError, Interrupted, UsageError, nearest
+from capriccio.errors import CapriccioError, CapriccioWarning, Interrupted, UsageError, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     _tune_process()
     try:
-        return _dispatch(words)
+        with _told_warnings():
+            return _dispatch(words)
     except SystemExit as stop:  # the parser after printing help; a command that was terminated
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
@@ -100,6 +103,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         told = f"a mistake in the program, {type(error).__name__}: {error} (--debug shows where; please report it)"
         return _report(told, 1, debug)
+
+
+@contextmanager
+def _told_warnings() -> Iterator[None]:
+    """Tell our own warnings in one line each, as errors are told, and once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", CapriccioWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, CapriccioWarning):
+                print(f"capriccio: warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _tune_process() -> None:

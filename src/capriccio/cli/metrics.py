@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, file_to_write
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
 
 DEFAULT_METRICS = "fd_random5k_full,pr_random5k3_full"
 """What is measured when nothing is asked for: needs no file to fetch."""
+
+_ONE_SIZE = "give pictures of one size ('generate --no-grid' writes no sheet beside them), or build an archive of them"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -39,6 +41,7 @@ def run(argv: Sequence[str]) -> int:
         resize_filter=asked.resize_filter,
         batch=asked.batch,
     )
+    out = None if asked.out is None else file_to_write(asked.out, "--out")
     weights = parse_sources(asked.weights)
     device = choose_device(asked.device)
     with joined_processes(device) as processes, shown_progress("measuring") as progress:
@@ -48,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
         else:
             from capriccio.data.dataset import peek_shape
 
-            model, shape, c_dim = None, peek_shape(asked.samples), 0
+            model, shape, c_dim = None, peek_shape(asked.samples, advice=_ONE_SIZE), 0
         evaluator = Evaluator(
             metrics,
             shape,
@@ -68,8 +71,8 @@ def run(argv: Sequence[str]) -> int:
             evaluation = evaluator.measure(model.generator, name=name, model_hash=model.model_hash)
     if processes.is_main:
         document = json.dumps(evaluation.to_dict(), ensure_ascii=False)
-        if asked.out is not None:
-            with replacing(Path(asked.out)) as file:
+        if out is not None:
+            with replacing(out) as file:
                 file.write(document.encode())
         print(document if asked.json else describe(evaluation))
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser, at_least
+from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser, at_least, folder_to_write
 from capriccio.cli.progress import shown_progress
 
 
@@ -22,6 +22,7 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.perception.weights import parse_sources
     from capriccio.rendering.memorisation import save_memorisation
 
+    folder = folder_to_write(_folder(asked.out, asked.model), "--out")
     model = load(asked.model, device=asked.device)
     perception = Perception(
         channels=model.channels,
@@ -39,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
             batch=asked.batch,
             progress=progress,
         )
-    written = save_memorisation(found, _folder(asked.out, asked.model))
+    written = save_memorisation(found, folder)
     if asked.json:
         print(json.dumps(found.to_dict() | {"files": [str(path) for path in written]}, ensure_ascii=False))
     else:

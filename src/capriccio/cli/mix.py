@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
-from capriccio.cli.parser import CommandParser
+from capriccio.cli.parser import CommandParser, file_to_write, folder_to_write
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
 from capriccio.cli.progress import shown_progress
 
@@ -24,13 +23,15 @@ def run(argv: Sequence[str]) -> int:
         scale=asked.scale,
         batch=asked.batch,
     )
+    out = file_to_write(asked.out, "--out")
+    cells = folder_to_write(asked.cells, "--cells") if asked.cells else None
     model = load_model(asked, request.look, request.rows, request.columns)
     with shown_progress("mixing") as progress:
         written = save_mix(
             model,
             request,
-            Path(asked.out),
-            cells=Path(asked.cells) if asked.cells else None,
+            out,
+            cells=cells,
             cell_format=asked.cell_format,
             quality=asked.quality,
             progress=progress,

@@ -18,7 +18,8 @@ import yaml
 from docstring_parser import parse_from_object
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
 
-from capriccio.errors import UsageError, closest, nearest
+from capriccio.durable import check_writable
+from capriccio.errors import StorageError, UsageError, closest, nearest
 
 MODEL_HELP = (
     "Snapshot, run folder (its newest snapshot), network file of another program, or name of a model: bundled, or "
@@ -128,7 +129,8 @@ class CommandParser(ArgumentParser):
         existing(path, "--config")
         try:
             text = Path(path).read_text(encoding="utf-8")
-            values: Namespace = self.parse_string(self._with_words(text), defaults=False)
+            text = "{}" if _is_empty(text) else self._with_words(text)
+            values: Namespace = self.parse_string(text, defaults=False)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--config {path}: cannot be read as text ({error}).") from error
         except (UsageError, TypeError) as error:
@@ -189,6 +191,14 @@ def _kinds(action: argparse.Action) -> tuple[Any, ...]:
     """Return the types that a flag takes."""
     kind = getattr(action, "_typehint", None)  # jsonargparse keeps it there and has no public name for it
     return typing.get_args(kind) or (kind,)
+
+
+def _is_empty(text: str) -> bool:
+    """Whether a file holds nothing but comments."""
+    try:
+        return yaml.safe_load(text) is None
+    except yaml.YAMLError:
+        return False
 
 
 def _worded(values: dict[str, Any], written: Any, words: set[str], above: str = "") -> dict[str, Any]:
@@ -286,10 +296,20 @@ def add_force(parser: CommandParser, what: str) -> None:
 
 def new_file(text: str | Path, flag: str, *, force: bool) -> Path:
     """Return ``text`` as a Path; UsageError naming ``flag`` where a file is there that ``force`` does not let go."""
-    path = Path(text)
+    path = file_to_write(text, flag)
     if path.exists() and not force:
         raise UsageError(f"{flag}: '{path}' exists and is not overwritten; --force replaces it.")
     return path
+
+
+def file_to_write(path: str | Path, flag: str) -> Path:
+    """Return ``path`` as a Path; an error naming ``flag``, before any work, where it could not be written."""
+    file = Path(path)
+    try:
+        check_writable(file)
+    except (UsageError, StorageError) as error:
+        raise type(error)(f"{flag}: {error}") from error
+    return file
 
 
 def folder_to_write(path: str | Path, flag: str) -> Path:
@@ -305,7 +325,7 @@ def checked_path(text: str | None, suffix: str, flag: str) -> Path | None:
     """Return ``text`` as a Path, None as None. Raises: UsageError naming ``flag`` if the name has another ending."""
     if text is None:
         return None
-    path = Path(text)
+    path = file_to_write(text, flag)
     if path.suffix.lower() != suffix:
         raise UsageError(f"{flag}: the name must end in {suffix}, got '{text}'.")
     return path

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from capriccio.cli.parser import CommandParser
+from capriccio.cli.parser import CommandParser, file_to_write
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
 from capriccio.cli.progress import shown_progress
 
@@ -24,9 +23,10 @@ def run(argv: Sequence[str]) -> int:
         quality=asked.quality,
         batch=asked.batch,
     )
+    out = file_to_write(asked.out, "--out")
     model = load_model(asked, request.look, request.keys)
     with shown_progress("filming") as progress:
-        path = save_video(model, request, Path(asked.out), progress)
+        path = save_video(model, request, out, progress)
     tell_written([path], f"The film is '{path}'.", as_json=asked.json)
     return 0
 

@@ -24,6 +24,8 @@ from capriccio.data.stores import CacheMode, PixelStore, open_store, read_pictur
 from capriccio.errors import DatasetError
 from capriccio.progress import Progress
 
+SAY_SIZE = "say with --resolution to which size they shall be cut"
+
 _CACHE_VERSION = 2
 """Changes when the same files would be decoded, reduced or hashed to something else."""
 
@@ -193,12 +195,14 @@ def open_dataset(
     )
 
 
-def peek_shape(path: str | Path, *, size: tuple[int, int] | None = None) -> ImageShape:
+def peek_shape(path: str | Path, *, size: tuple[int, int] | None = None, advice: str = SAY_SIZE) -> ImageShape:
     """Return the shape that :func:`open_dataset` would train at, from the first picture or the headers of a folder.
+
+    ``advice``: for the owner of a folder of several sizes.
 
     Raises: as :func:`open_dataset`, as far as a first look shows.
     """
-    return _plan(Path(path), size).shape
+    return _plan(Path(path), size, advice).shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +215,10 @@ class _Plan:
     """Whether the pictures are odd photographs, to be cut and reduced into the cache first."""
 
 
-def _plan(path: Path, size: tuple[int, int] | None) -> _Plan:
+def _plan(path: Path, size: tuple[int, int] | None, advice: str = SAY_SIZE) -> _Plan:
     files = open_files(path)
     if path.is_dir() and INDEX_NAME not in files.others and not _is_uniform(files, size):
-        height, width = size or _common_size(files)
+        height, width = size or _common_size(files, advice)
         return _Plan(files, ImageShape(channels=3, height=height, width=width), build=True)
     channels, *native = read_picture(files, files.names[0]).shape
     height, width = size or native
@@ -230,7 +234,7 @@ def _is_uniform(files: PictureFiles, size: tuple[int, int] | None) -> bool:
     return all(_header(files, name) == first for name in files.names)
 
 
-def _common_size(files: PictureFiles) -> tuple[int, int]:
+def _common_size(files: PictureFiles, advice: str) -> tuple[int, int]:
     """Return the one size that the readable pictures of a folder have. Raises: DatasetError naming two that differ."""
     readable = ((name, header.size) for name in files.names if (header := _header(files, name)) is not None)
     first, size = next(readable, (files.names[0], None))
@@ -240,7 +244,7 @@ def _common_size(files: PictureFiles) -> tuple[int, int]:
         if other != size:
             raise DatasetError(
                 f"'{files.path}': '{name}' is {other[0]}×{other[1]}, but '{first}' is {size[0]}×{size[1]} "
-                "(height×width); say with --resolution to which size they shall be cut."
+                f"(height×width); {advice}."
             )
     return size
 

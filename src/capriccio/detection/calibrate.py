@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from capriccio.data.pictures import Pixels
-from capriccio.detection.detector import calibration_settings, detecting_projector, evidence_of
+from capriccio.detection.detector import UNCONDITIONAL_ONLY, calibration_settings, detecting_projector, evidence_of
 from capriccio.detection.edits import EDITS, Picture, random_edit
 from capriccio.detection.scoring import Calibration, Numbers, calibrate_scores
 from capriccio.durable import replacing
@@ -157,8 +157,10 @@ def stored_calibration(model: Model, cache: Path, *, name: str = "MODEL") -> Sto
 
     ``name``: the model, as it was asked for.
 
-    Raises: SnapshotError with the command that makes one.
+    Raises: SnapshotError with the command that makes one; UsageError for a conditional model, which none can.
     """
+    if model.c_dim:
+        raise UsageError(UNCONDITIONAL_ONLY)
     if model.facts.calibration:
         return StoredCalibration(Calibration.from_dict(model.facts.calibration), None)
     path = cached_calibration(model, cache)

@@ -120,6 +120,9 @@ def accused_at_fdr(p_not_made: Sequence[float], rate: float) -> list[bool]:
     return [bool(a) for a in accused]
 
 
+UNCONDITIONAL_ONLY = "the detector knows unconditional networks only: a picture does not say its class."
+
+
 class Detector:
     """Judges pictures for one calibrated model."""
 
@@ -202,7 +205,7 @@ def detecting_projector(
     Raises: UsageError for a conditional network; SnapshotError for one without discriminator.
     """
     if model.c_dim:
-        raise UsageError("the detector knows unconditional networks only: a picture does not say its class.")
+        raise UsageError(UNCONDITIONAL_ONLY)
     encoder = encoder or model.encoder
     settings = detector_settings(guessed=encoder is not None, thorough=thorough)
     return Projector(

@@ -12,7 +12,6 @@ import importlib.util
 import io
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from capriccio import __version__
-from capriccio.durable import replacing
-from capriccio.errors import ConfigError, JobError, StorageError, UsageError
+from capriccio.durable import check_writable, replacing
+from capriccio.errors import ConfigError, JobError, UsageError
 from capriccio.networks.generator import Generator
 from capriccio.ops.truncation import cutoff_problem
 from capriccio.snapshots.snapshot import Snapshot, model_hash
@@ -238,15 +237,6 @@ def export_facts(snapshot: Snapshot, portable: PortableGenerator) -> str:
         "pixel_rule": "byte = floor(clamp(127.5 * x + 128, 0, 255)) of images in -1..1",
     }
     return json.dumps(facts, sort_keys=True)
-
-
-def check_writable(path: Path) -> None:
-    """Raise StorageError before the long work if ``path`` could not be written after it; UsageError for a folder."""
-    if path.is_dir():
-        raise UsageError(f"--out: '{path}' is a folder; name a file.")
-    existing = next(parent for parent in path.absolute().parents if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise StorageError(f"'{path.parent}' cannot be written; choose another place with --out.")
 
 
 def need_packages(extra: str, *names: str) -> None:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from capriccio import __version__
-from capriccio.durable import replacing
+from capriccio.durable import check_writable, replacing
 from capriccio.errors import UsageError
 from capriccio.interop.browser_runtime import LICENCE, browser_runtime
 from capriccio.interop.export import (
@@ -19,7 +19,6 @@ from capriccio.interop.export import (
     ExportNoise,
     ExportReport,
     PortableGenerator,
-    check_writable,
     export_facts,
     need_packages,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from capriccio.durable import replacing
+from capriccio.durable import check_writable, replacing
 from capriccio.interop.export import (
     CHECKED,
     METADATA_KEY,
@@ -16,7 +16,6 @@ from capriccio.interop.export import (
     ExportNoise,
     ExportReport,
     PortableGenerator,
-    check_writable,
     export_facts,
     largest_difference,
     need_packages,

@@ -12,6 +12,9 @@ from capriccio.errors import ShapeError
 from capriccio.networks.generator import Generator
 from capriccio.perception.protocols import PerceptualDistance
 
+MAX_PIXEL = 100.0
+"""Largest magnitude of a pixel that is taken for meant: untrained networks overshoot −1…1 by far, bytes lie above."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -46,6 +49,11 @@ class Problem:
             raise ShapeError(
                 f"pictures to project must be [N, {shape.channels}, {shape.height}, {shape.width}] for this model, "
                 f"got {list(self.targets.shape)}."
+            )
+        largest = float(self.targets.abs().max()) if len(self.targets) else 0.0
+        if not largest <= MAX_PIXEL:  # nor is NaN
+            raise ShapeError(
+                f"pictures to project lie in −1…1, got {largest:g}. Bytes are divided by 127.5, and 1 is subtracted."
             )
         if self.masks is not None and self.masks.shape != (len(self.targets), 1, shape.height, shape.width):
             raise ShapeError(

@@ -311,7 +311,12 @@ def project(
         SnapshotError as :class:`Projector`.
     """
     if not isinstance(pictures, Tensor):
-        pictures = _opened(pictures, model)
+        files = [pictures] if isinstance(pictures, str | Path) else pictures
+        if not isinstance(files, Sequence) or not all(isinstance(file, str | Path) for file in files):
+            raise UsageError(
+                f"pictures to project are a tensor [N, C, H, W] in −1…1, or files, got {type(pictures).__name__}."
+            )
+        pictures = _opened(files, model)
     if batch < 1 or not len(pictures):
         raise UsageError("project needs at least one picture and a batch of at least 1.")
     projector = Projector(model, settings, distance=distance, c=c)
@@ -322,7 +327,7 @@ def project(
     return joined(parts)
 
 
-def _opened(files: str | Path | Sequence[str | Path], model: Model) -> Tensor:
+def _opened(files: Sequence[str | Path], model: Model) -> Tensor:
     targets = list(open_targets(find_pictures(files), model.shape))
     if bad := next((target for target in targets if target.pixels is None), None):
         raise UsageError(f"'{bad.path}' {bad.problem}.")

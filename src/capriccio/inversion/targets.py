@@ -53,7 +53,7 @@ class Target:
 
 
 def find_pictures(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Return the picture files that are named or lie in the folders named, sorted within each.
+    """Return the picture files that are named or lie in the folders named, each once, sorted within each.
 
     In folders the ending decides; files named one by one are tried whatever they are called.
 
@@ -70,7 +70,7 @@ def find_pictures(paths: str | Path | Sequence[str | Path]) -> list[Path]:
             found.append(path)
         else:
             raise UsageError(f"'{path}' does not exist.")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def open_targets(paths: Sequence[Path], shape: ImageShape) -> Iterator[Target]:

@@ -35,6 +35,7 @@ def mix(ws_a: Tensor, ws_b: Tensor, layers: Layers = "coarse") -> Tensor:
     Returns: new latents, [N, num_ws, w_dim], dtype and device of ``ws_a``.
     Raises: ShapeError if the latents do not fit together; UsageError if ``layers`` names no row, or one not there.
     """
+    ws_a, ws_b = torch.as_tensor(ws_a), torch.as_tensor(ws_b)
     fits = ws_a.ndim == ws_b.ndim == 3 and ws_a.shape[1:] == ws_b.shape[1:]
     if not fits or (len(ws_a) != len(ws_b) and 1 not in (len(ws_a), len(ws_b))):
         raise ShapeError(
@@ -57,7 +58,7 @@ def rows_of(layers: Layers, num_ws: int) -> tuple[int, ...]:
     elif isinstance(layers, slice):
         rows = list(_range_of_slice(layers, num_ws))
     else:
-        rows = list(layers)
+        rows = [layers] if isinstance(layers, int) else list(layers)
     if not rows:
         raise UsageError(f"layers: {_spelled(layers)} names no row. {_rows_there(num_ws)}")
     for row in rows:

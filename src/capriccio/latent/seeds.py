@@ -32,10 +32,12 @@ def parse_numbers(text: str, *, what: str, highest: int, max_count: int) -> list
     """
     numbers: list[int] = []
     for part in text.split(","):
-        found = re.fullmatch(r"\s*([0-9]{1,12})\s*(?:-\s*([0-9]{1,12})\s*)?", part)
+        found = re.fullmatch(r"\s*0*([0-9]+)\s*(?:-\s*0*([0-9]+)\s*)?", part)
         if not found:
             raise UsageError(f"'{text}' is no list of {what}s: '{part.strip()}' is neither a number nor a range. "
                              "Write it like 0-3,7.")  # fmt: skip
+        if len(longest := max(found[1], found[2] or "", key=len)) > len(str(highest)):  # int() refuses the longest
+            raise UsageError(f"'{part.strip()[:20]}': {what} {longest[:20]} is too large; the largest is {highest}.")
         first, last = int(found[1]), int(found[2] or found[1])
         if last < first:
             raise UsageError(f"'{text}': the range {first}-{last} runs backwards and is empty. Write {last}-{first}.")

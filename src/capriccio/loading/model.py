@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
 from capriccio.interop.names import to_field_name
 from capriccio.loading.bundled import bundled_names, bundled_path
 from capriccio.networks.precision import precision_name
-from capriccio.ops.truncation import truncate
+from capriccio.ops.truncation import psi_problem, truncate
 from capriccio.runtime import choose_device, choose_precision
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
 from capriccio.snapshots.tuning import Tuning, load_tuning, tuned_snapshot
@@ -177,9 +178,11 @@ class Model:
 
         Raises: UsageError for a seed outside 0…2³²−1.
         """
+        if isinstance(seeds, str | int):
+            raise UsageError(f"seeds are several whole numbers, such as [3] or range(8), got {seeds!r}.")
         for seed in seeds:
-            if not 0 <= seed <= MAX_SEED:
-                raise UsageError(f"seeds lie in 0..{MAX_SEED}, got {seed}.")
+            if not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
+                raise UsageError(f"seeds are whole numbers in 0..{MAX_SEED}, got {seed}.")
         rows = [np.random.RandomState(seed).randn(1, self.z_dim) for seed in seeds]
         z = np.concatenate(rows) if rows else np.zeros((0, self.z_dim))
         return torch.from_numpy(z).float().to(self.device)
@@ -190,9 +193,9 @@ class Model:
         Raises: UsageError if the model is unconditional or has no such class.
         """
         if not self.c_dim:
-            raise UsageError("this model is unconditional; leave --class out.")
+            raise UsageError("this model is unconditional: it has no classes.")
         if not 0 <= class_index < self.c_dim:
-            raise UsageError(f"--class: this model has classes 0..{self.c_dim - 1}, got {class_index}.")
+            raise UsageError(f"class must lie in 0..{self.c_dim - 1} for this model, got {class_index}.")
         c = torch.zeros(count, self.c_dim, device=self.device)
         c[:, class_index] = 1
         return c
@@ -223,6 +226,9 @@ class Model:
         if z is None:
             assert seeds is not None
             z = self.z(seeds)
+        if problem := psi_problem(truncation_psi):
+            raise UsageError(problem)
+        z, c = _tensor(z, "z"), None if c is None else _tensor(c, "labels")
         if z.ndim != 2 or z.shape[1] != self.z_dim:
             raise ShapeError(f"z must be [N, {self.z_dim}] for this model, got {list(z.shape)}.")
         self._check_labels(c, len(z))
@@ -250,10 +256,13 @@ class Model:
 
         Raises: ShapeError or UsageError for what does not fit this model.
         """
+        ws = _tensor(ws, "ws")
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ShapeError(f"ws must be [N, {self.num_ws}, {self.w_dim}] for this model, got {list(ws.shape)}.")
         ws = ws.to(self.device, torch.float32)
         images: Tensor
+        if not len(ws):
+            return ws.new_zeros(0, self.channels, *self.size)
         if noise_mode == "random":
             images = self.generator.synthesis(ws, self.noise(noise_seeds, len(ws)))
         elif noise_mode == "const" and noise_maps:
@@ -326,6 +335,14 @@ class Model:
             raise UsageError(f"this model is conditional: give a class 0..{self.c_dim - 1} (--class).")
         if c is not None and tuple(c.shape) != (count, self.c_dim):
             raise ShapeError(f"labels must be [{count}, {self.c_dim}] for this model, got {list(c.shape)}.")
+
+
+def _tensor(values: Tensor, what: str) -> Tensor:
+    """Return what a caller gave as a tensor, arrays of NumPy too. Raises: ShapeError if it is something else."""
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise ShapeError(f"{what} must be a tensor, got {type(values).__name__}.") from None
 
 
 def _maps(seed: int, shapes: Sequence[tuple[int, int]]) -> Iterator[Tensor]:

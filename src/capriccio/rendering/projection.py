@@ -24,12 +24,15 @@ from capriccio.loading.model import Model
 from capriccio.provenance import Provenance
 from capriccio.rendering.grids import Pixels, enlarge, image_grid, scale_to_reach, to_picture, to_uint8
 from capriccio.rendering.pictures import save_picture
+from capriccio.rendering.tuned_sources import TUNING_FILE
 
 SHOWN_SIDE = 256
 """Side-by-sides are enlarged by a whole factor until their shorter side reaches it."""
 
 LATENTS_FILE = "latents.safetensors"
 RECORD_FILE = "projection.json"
+RECORDS_FILE = "projections.json"
+FILM_FILE = "film.webp"
 _FRAMES = 60
 _FRAME_MILLISECONDS = 100
 
@@ -80,7 +83,7 @@ def save_projections(
     for target in targets:
         if target.pixels is None:
             continue
-        record = _finished(request.folder / names[target.path], identities[target.path])
+        record = _finished(request.folder / names[target.path], target, identities[target.path], film=request.film)
         if record is None:
             waiting.append(target)
         else:
@@ -104,7 +107,7 @@ def save_projections(
     done = [t for t in targets if t.pixels is not None]
     _save_all(model, request.folder, [request.folder / names[t.path] for t in done], [names[t.path] for t in done])
     ordered = [records[t.path] for t in targets]
-    with replacing(request.folder / "projections.json") as file:
+    with replacing(request.folder / RECORDS_FILE) as file:
         file.write(json.dumps(ordered, indent=1, ensure_ascii=False).encode())
     return ordered
 
@@ -115,7 +118,7 @@ def folder_names(targets: Sequence[Target], folder: Path) -> dict[Path, str]:
     It is taken by another target, or by what an earlier call found for another picture.
     """
     names: dict[Path, str] = {}
-    taken: set[str] = set()
+    taken = {LATENTS_FILE, RECORDS_FILE, TUNING_FILE}
     for target in targets:
         name, number = target.name, 2
         while name in taken or _is_of_another(folder / name, target):
@@ -155,7 +158,7 @@ def _save_one(
     pair = image_grid([enlarge(original, scale), enlarge(found, scale)], 2)
     save_picture(folder / "side-by-side.png", pair, provenance)
     if frames:
-        _save_film(folder / "film.webp", original, frames, scale)
+        _save_film(folder / FILM_FILE, original, frames, scale)
     latents = Latents(
         ws=result.ws,
         noise=result.noise,
@@ -212,12 +215,14 @@ def _hash(values: NDArray[Any]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=12).hexdigest()
 
 
-def _finished(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(folder: Path, target: Target, identity: dict[str, Any], *, film: bool) -> dict[str, Any] | None:
     """Return the record of a picture that was finished in the same way, or None."""
     try:
-        record = json.loads((folder / RECORD_FILE).read_text())
+        record: dict[str, Any] = json.loads((folder / RECORD_FILE).read_text())
         same = all(record.pop(key) == value for key, value in identity.items())
-        return record if same and (folder / LATENTS_FILE).is_file() else None
+        if not same or not all((folder / name).is_file() for name in (LATENTS_FILE, *([FILM_FILE] if film else []))):
+            return None
+        return record | {"file": str(target.path), "folder": str(folder)}  # either may have been moved
     except (OSError, ValueError, KeyError, AttributeError):
         return None
 

@@ -5,6 +5,7 @@ A source is asked for a few latents at a time, so that thousands of pictures nee
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from torch import Tensor
 
 from capriccio.config import MAX_SEED
-from capriccio.errors import UsageError
+from capriccio.errors import CapriccioWarning, UsageError
 from capriccio.latent.files import SUFFIXES, Latents, load_latents
 from capriccio.latent.seeds import parse_seeds
 from capriccio.provenance import Provenance
@@ -164,15 +165,33 @@ def open_source(model: Model, source: Source, look: Look) -> LatentSource:
         if tuple(source.ws.shape[1:]) != (model.num_ws, model.w_dim):
             raise UsageError(f"Latents of shape {list(source.ws.shape)} do not fit this model, whose are "
                              f"[N, {model.num_ws}, {model.w_dim}]. Use the model they were made with.")  # fmt: skip
+        _warn_of_strangers(source, "these latents", model)
         return StoredLatents(model, source, "latent")
     if isinstance(source, Path):
-        return StoredLatents(model, load_latents(source, num_ws=model.num_ws, w_dim=model.w_dim), source.name)
+        latents = load_latents(source, num_ws=model.num_ws, w_dim=model.w_dim)
+        _warn_of_strangers(latents, f"the latents of '{source}'", model)
+        return StoredLatents(model, latents, source.name)
     if not source:
         raise UsageError("No seed was given. Name some, like 0-15,42, or a latents file.")
     for seed in source:
         if not 0 <= seed <= MAX_SEED:
             raise UsageError(f"Seed {seed} is out of range; seeds lie in 0..{MAX_SEED}.")
     return SeededLatents(model, tuple(source), look)
+
+
+def _warn_of_strangers(latents: Latents, which: str, model: Model) -> None:
+    """Warn of latents that belong to another network: relatives understand them, others paint anything."""
+    record = latents.provenance
+    if record is None or model.model_hash in (record.model_hash, record.tuned_from):
+        return
+    if model.tuned_from is not None and model.tuned_from in (record.model_hash, record.tuned_from):
+        return
+    warnings.warn(
+        f"{which} were found for another network ({record.model_hash}, this one is {model.model_hash}): only a "
+        "relative of it shows the same with them.",
+        CapriccioWarning,
+        stacklevel=3,
+    )
 
 
 def provenance_of(

@@ -263,14 +263,16 @@ class Worker:
     # ---- on the encoder's thread
 
     def _encode(self, picture: Painted, future: Future[bytes]) -> None:
-        try:
-            if future.set_running_or_notify_cancel():  # else its client left meanwhile
-                _settle(future, picture.encode())
-        except Exception as error:
-            _settle(future, error)
-        finally:
-            with self._wake:
-                self._encoding -= 1
+        outcome: bytes | Exception | None = None
+        if future.set_running_or_notify_cancel():  # else its client left meanwhile
+            try:
+                outcome = picture.encode()
+            except Exception as error:
+                outcome = error
+        with self._wake:
+            self._encoding -= 1  # before its client hears of it, and orders the next one
+        if outcome is not None:
+            _settle(future, outcome)
 
 
 def _settle(future: Future[bytes], outcome: bytes | Exception) -> None:

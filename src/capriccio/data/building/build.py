@@ -47,7 +47,7 @@ def build_dataset(
     sources: Sources,
     dest: str | Path,
     *,
-    size: tuple[int, int],
+    size: int | tuple[int, int],
     recipe: Recipe | None = None,
     labels: str | Path = "auto",
     licence: str = LICENCE_NOT_STATED,
@@ -62,7 +62,7 @@ def build_dataset(
     Args:
         sources: folders, zips, tar shards (paths or addresses), lists of addresses, CIFAR-10 or MNIST files, pictures.
         dest: archive to write, ending in .zip; complete or absent, whatever happens on the way.
-        size: (height, width) of the pictures in the archive.
+        size: (height, width) of the pictures in the archive, or one number for both.
         recipe: how pictures are cut, reduced, judged and stored; None = the defaults of Recipe.
         labels: "auto" takes those that sources carry, "folders" the names of sub-folders, "none" none; else a CSV or
             JSON file.
@@ -77,6 +77,8 @@ def build_dataset(
     cannot be written.
     """
     dest, recipe = Path(dest), recipe or Recipe()
+    if isinstance(size, int):
+        size = (size, size)
     check_new_archive(dest, force=force)
     shape = ImageShape(channels=recipe.channels, height=size[0], width=size[1])
     recipe.check_size(size)
