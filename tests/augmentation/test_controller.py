@@ -5,6 +5,7 @@ import torch
 
 from capriccio.augmentation.controller import AdaController
 from capriccio.config import AugmentConfig
+from capriccio.errors import ConfigError
 
 CPU = torch.device("cpu")
 
@@ -71,3 +72,10 @@ def test_other_modes_have_a_constant_p(mode, p):
     assert ada.p == p
     assert not ada.is_adaptive
     assert ada.signs.tolist() == [0.0, 0.0]
+
+
+def test_p_may_start_above_zero():
+    ada = AdaController(AugmentConfig(mode="ada", initial_p=0.3), CPU)
+    assert ada.p == 0.3
+    with pytest.raises(ConfigError, match=r"initial_p must lie in 0\.\.cap"):
+        AugmentConfig(mode="ada", initial_p=0.9)

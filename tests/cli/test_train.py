@@ -11,7 +11,10 @@ from capriccio.cli.train import _parser, configure
 from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
 from capriccio.errors import UsageError
 from capriccio.presets import preset
+from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, save_snapshot
+from capriccio.training.state import new_state
 from tests.data.shard_server import write_shards
+from tests.training.tiny import CPU, run_config
 
 
 def configured(*argv: object, num_processes: int = 1) -> RunConfig:
@@ -147,6 +150,34 @@ def test_a_batch_that_does_not_divide_by_the_processes_is_refused(archive, cli, 
     code, _, err = cli("train", archive, "--out", "x", "--batch", "15", "--preset", "tiny")
     assert code == 2
     assert "--batch: 15 pictures cannot be shared evenly by 2 processes; the nearest batch is 16." in err
+
+
+def test_a_run_from_a_network_has_its_architecture_unless_flags_say_otherwise(archive, cli, tmp_path):
+    source = run_config()
+    state = new_state(source, CPU)
+    file = tmp_path / "source.safetensors"
+    save_snapshot(
+        file, Snapshot(generator=state.generator_ema, discriminator=state.discriminator, facts=SnapshotFacts())
+    )
+    config = configured(archive, "--preset", "tiny", "--subject", "faces", "--init-from", file)
+    for name in ("z_dim", "w_dim", "channel_base", "channel_max", "mapping"):
+        assert getattr(config.generator, name) == getattr(source.generator, name), name
+    assert config.discriminator.channel_base == 128
+    assert config.generator.shape == ImageShape(height=16, width=24)
+    assert config.batch == configured(archive, "--preset", "tiny", "--subject", "faces").batch
+    wider = configured(archive, "--init-from", file, "--generator.channel_max", "16")
+    assert (wider.generator.channel_max, wider.generator.channel_base) == (16, 128)
+
+    save_snapshot(tmp_path / "slim.safetensors", Snapshot(generator=state.generator_ema, discriminator=None,
+                                                          facts=SnapshotFacts()))  # fmt: skip
+    assert configured(archive, "--init-from", tmp_path / "slim.safetensors").discriminator.channel_max == 8
+
+    line = ["train", archive, "--out", tmp_path / "run", "--preset", "tiny", "--init-from", file, "--holdout", "0",
+            "--precision", "fp32", "--resume", "--kimg"]  # fmt: skip
+    assert cli(*line, "0.008")[0] == 0
+    file.unlink()
+    code, out, err = cli(*line, "0.016")
+    assert (code, "Resumed" in out) == (0, True), err
 
 
 def test_a_dry_run_prints_a_configuration_that_can_be_given_again(archive, cli, tmp_path, monkeypatch):

@@ -163,3 +163,30 @@ def test_a_run_from_another_network_keeps_its_average_from_the_start_and_augment
     assert for_transfer(asked).augment.kimg == 300
     beta = ema_beta(for_transfer(config).ema, nimg=0, batch=8)
     assert beta == pytest.approx(0.5 ** (8 / (1000 * config.ema.half_life_kimg)))
+
+
+def test_a_network_with_labels_begins_as_the_one_without(tmp_path):
+    source = new_state(replace(run_config(), seed=1), CPU)
+    snapshot = Snapshot(generator=source.generator_ema, discriminator=source.discriminator, facts=SnapshotFacts())
+    state = new_state(run_config(c_dim=3), CPU)
+    lines = take_over(snapshot, state)
+    z, c = torch.randn(4, 8, generator=torch.Generator().manual_seed(0)), torch.eye(3)[[0, 1, 2, 0]]
+    torch.testing.assert_close(state.generator.mapping(z, c), source.generator_ema.mapping(z, None))
+    assert not any("warning" in line for line in lines if "generator" in line)
+
+    labelled = Snapshot(generator=state.generator, discriminator=None, facts=SnapshotFacts())
+    back = new_state(run_config(), CPU)
+    take_over(labelled, back)
+    torch.testing.assert_close(back.generator.mapping(z, None), source.generator_ema.mapping(z, None))
+
+
+def test_what_is_taken_over_in_part_is_warned_of():
+    snapshot, _ = states(SHAPE, SHAPE)
+    config = run_config()
+    mapping = replace(config.generator.mapping, num_layers=4)
+    deeper = replace(config, generator=replace(config.generator, mapping=mapping))
+    lines = take_over(snapshot, new_state(deeper, CPU))
+    assert any("warning: the mapping network fits in part" in line for line in lines)
+    narrow = replace(config, discriminator=replace(config.discriminator, channel_base=32, channel_max=4))
+    lines = take_over(snapshot, new_state(narrow, CPU))
+    assert any("discriminator: warning: most of it is fresh" in line for line in lines)

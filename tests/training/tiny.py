@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,7 +67,14 @@ ADA = AugmentConfig(mode="ada", target=0.0, kimg=0.1, interval=2)
 """Adaptive augmentation whose p moves by 0.08 in every second iteration of a run of toy size."""
 
 
-def write_archive(path: Path, shape: ImageShape = SHAPE, *, count: int = 24, num_classes: int = 0) -> Path:
+def write_archive(
+    path: Path,
+    shape: ImageShape = SHAPE,
+    *,
+    count: int = 24,
+    num_classes: int = 0,
+    classes: Sequence[int] | None = None,
+) -> Path:
     """Write an archive of random pictures, smooth enough to compress and different from each other."""
     rng = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as file:
@@ -75,8 +83,10 @@ def write_archive(path: Path, shape: ImageShape = SHAPE, *, count: int = 24, num
             encoded = io.BytesIO()
             Image.fromarray(pixels.squeeze(), MODES[shape.channels]).save(encoded, "png")
             file.writestr(f"{i:03d}.png", encoded.getvalue())
-        if num_classes:
-            labels = [[f"{i:03d}.png", i % num_classes] for i in range(count)]
+        if classes is None and num_classes:
+            classes = [i % num_classes for i in range(count)]
+        if classes is not None:
+            labels = [[f"{i:03d}.png", label] for i, label in enumerate(classes)]
             file.writestr("dataset.json", json.dumps({"labels": labels}))
     return path
 

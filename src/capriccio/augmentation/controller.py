@@ -21,7 +21,7 @@ class AdaController:
 
     def __init__(self, config: AugmentConfig, device: torch.device) -> None:
         self.config = config
-        self.adapted_p = 0.0
+        self.adapted_p = config.initial_p
         """p of mode `ada`: remembered in checkpoints, unused in the other modes."""
         self.signs = torch.zeros(2, dtype=torch.float32, device=device)
         """Sum and number of the signs since the last adjustment, of this process; whole numbers, so exact."""

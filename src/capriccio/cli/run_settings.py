@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from capriccio.config import ImageShape, RunConfig, SubjectName, from_dict, to_dict
+from capriccio.config import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    ImageShape,
+    RunConfig,
+    SubjectName,
+    from_dict,
+    to_dict,
+)
 from capriccio.errors import ConfigError, nearest
 from capriccio.presets import preset
 from capriccio.subjects import SUBJECTS, rule_gamma, with_subject
@@ -47,6 +55,28 @@ def resolve_run(given: Mapping[str, Any], shape: ImageShape, *, num_processes: i
     if (name == "auto" or subject is not None) and "r1_gamma" not in given.get("loss", {}):
         config = replace(config, loss=replace(config.loss, r1_gamma=rule_gamma(config)))
     return config
+
+
+_ARCHITECTURE = {
+    "generator": ("z_dim", "w_dim", "channel_base", "channel_max", "architecture", "mapping", "use_noise",
+                  "demodulate", "resample_filter"),
+    "discriminator": ("channel_base", "channel_max", "architecture", "mapping", "cmap_dim", "resample_filter",
+                      "mbstd_num_channels"),
+}  # fmt: skip
+"""What decides which tensors a network has, beside the shape of its pictures and labels."""
+
+
+def built_like(given: Mapping[str, Any], generator: GeneratorConfig, discriminator: DiscriminatorConfig | None
+               ) -> dict[str, Any]:  # fmt: skip
+    """Return what was ``given`` with the architecture of other networks where it says nothing about that.
+
+    A run that starts from a network wants its widths, latents and mapping: what a preset would choose instead fits its
+    tensors in part only. Without a ``discriminator`` ours is as wide as the generator.
+    """
+    theirs = {"generator": to_dict(generator), "discriminator": to_dict(discriminator or generator)}
+    named = ("channel_base", "channel_max") if discriminator is None else _ARCHITECTURE["discriminator"]
+    fields = _ARCHITECTURE | {"discriminator": named}
+    return _over({network: {name: theirs[network][name] for name in fields[network]} for network in fields}, given)
 
 
 def _checked(subject: str) -> SubjectName:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
 from capriccio.cli.parser import DEVICE_HELP, CommandParser, add_settings, folder_to_write, given_settings, parse_size
-from capriccio.cli.run_settings import resolve_run
+from capriccio.cli.run_settings import built_like, resolve_run
 from capriccio.config import ImageShape, RunConfig, from_dict, to_dict
 from capriccio.errors import ConfigError, UsageError
 
@@ -81,10 +82,31 @@ def configure(given: Namespace, *, num_processes: int) -> RunConfig:
         data["path"] = str(given.DATA)
     if not data.get("path"):
         raise UsageError("DATA: name the pictures, as in 'capriccio train photos/ --out runs/first'.")
+    settings = _like_origin(given, settings)
     config = resolve_run(settings, _shape(given, settings), num_processes=num_processes)
     if config.total_kimg == 0:
         raise ConfigError("--kimg must be above 0: a run of 0 kimg learns nothing.")
     return config
+
+
+def _like_origin(given: Namespace, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return ``settings`` with the architecture of the network that the run starts from, as far as they name none.
+
+    A run that is resumed has it already, also when the file is gone that it started from.
+    """
+    origin = given.get("init_from") or given.get("continue_from")
+    if not origin:
+        return settings
+    from capriccio.interop.foreign import read_network
+    from capriccio.loading.model import find_snapshot
+    from capriccio.training.run_folder import RunFolder
+
+    begun = RunFolder(Path(given.out)).begun_with() if given.get("resume") and "out" in given else None
+    if begun is not None:
+        return built_like(settings, begun.generator, begun.discriminator)
+    source = read_network(find_snapshot(origin))
+    discriminator = None if source.discriminator is None else source.discriminator.config
+    return built_like(settings, source.generator.config, discriminator)
 
 
 def _shape(given: Namespace, settings: Mapping[str, Any]) -> ImageShape:
@@ -133,8 +155,9 @@ def _parser() -> CommandParser:
     flag("--size", "Size of the pictures, HxW such as 256x384; else that of the data set.", type=str)
     flag("--device", DEVICE_HELP, type=str)
     flag("--resume", "Continue from the newest checkpoint, or start if there is none.", action="store_true")
-    flag("--init-from", "Start from the tensors that fit of a model: file of any program, run, or name.", type=str)
-    flag("--continue-from", "Go on from this travelling snapshot, on any machine.", type=str)
+    flag("--init-from", "Start from the tensors that fit of a model: file of any program, run, or name. Its "
+         "architecture is taken, too, where no flag says otherwise.", type=str)  # fmt: skip
+    flag("--continue-from", "Go on from this travelling snapshot, on any machine, with its architecture.", type=str)
     flag("--dry-run", "Print the resolved run and what it takes, and stop.", action="store_true")
     add_settings(parser, RunConfig, _ALIASES)
     return parser

@@ -185,6 +185,8 @@ class AugmentConfig:
     """Set of transformations: letters of the paper (blit, geom, color, filter, noise, cutout), or a subject."""
     p: float = 0.2
     """Probability of each transformation, for `fixed`."""
+    initial_p: float = 0.0
+    """Where p starts, for `ada`: above 0 where few pictures would be learnt by heart before it has risen."""
     target: float = 0.6
     """What r_t, the mean sign of the discriminator at real pictures, is steered to, for `ada`."""
     interval: int = 4
@@ -205,4 +207,5 @@ class AugmentConfig:
             (self.interval >= 1, f"interval must be at least 1, got {self.interval}"),
             (self.kimg is None or self.kimg > 0, f"kimg must be positive or null, got {self.kimg}"),
             (0 < self.cap <= 1, f"cap must lie in 0..1, got {self.cap}"),
+            (0 <= self.initial_p <= self.cap, f"initial_p must lie in 0..cap ({self.cap}), got {self.initial_p}"),
         )

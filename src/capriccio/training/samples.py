@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from capriccio.config import GeneratorConfig
 from capriccio.data.dataset import ImageDataset
@@ -25,14 +26,15 @@ def sheet_layout(height: int, width: int) -> tuple[int, int]:
 
 
 class SampleSheet:
-    """Fixed latents, and for conditional networks the labels of the first pictures of the data set."""
+    """Fixed latents, and for conditional networks the labels of the pictures on the sheet of real ones."""
 
     def __init__(self, config: GeneratorConfig, dataset: ImageDataset, device: torch.device) -> None:
         self._columns, rows = sheet_layout(config.shape.height, config.shape.width)
         count = self._columns * rows
         z = np.random.RandomState(0).randn(count, config.z_dim)
         self._z = torch.from_numpy(z).float().to(device)
-        labels = dataset.labels([i % len(dataset) for i in range(count)]) if config.c_dim else None
+        shown = _shown_reals(dataset, count)  # archives are sorted by class: their first pictures may all be of one
+        labels = dataset.labels(np.resize(shown, count)) if config.c_dim else None
         self._c = None if labels is None else torch.from_numpy(labels).to(device)
 
     @torch.no_grad()
@@ -52,8 +54,13 @@ class SampleSheet:
 def save_reals(path: Path, dataset: ImageDataset) -> None:
     """Write a sheet of randomly chosen training pictures; it stays in the run folder."""
     columns, rows = sheet_layout(dataset.shape.height, dataset.shape.width)
-    chosen = np.random.RandomState(0).permutation(len(dataset))[: columns * rows]
+    chosen = _shown_reals(dataset, columns * rows)
     _save_sheet(path, dataset.images(chosen).transpose(0, 2, 3, 1), columns)
+
+
+def _shown_reals(dataset: ImageDataset, count: int) -> NDArray[np.int64]:
+    """Return which pictures are on the sheet of real ones, ``count`` at most."""
+    return np.random.RandomState(0).permutation(len(dataset))[:count]
 
 
 def _save_sheet(path: Path, pixels: Pixels, columns: int) -> None:

@@ -114,6 +114,13 @@ def _take_over_network(theirs: Generator | Discriminator, mine: Generator | Disc
             tensor.copy_(fitted)
             adapted.append(name)
     lines = [f"init: {what}: {copied} tensors copied, {len(adapted)} adapted, {len(fresh)} fresh, {len(given)} unused."]
+    if copied and any(name.startswith("mapping.layers.") for name in fresh) and isinstance(mine, Generator):
+        lines.append(
+            "init: generator: warning: the mapping network fits in part, and its fresh layers make noise of what the "
+            "others learnt; take all of it, with the source's z_dim, w_dim and mapping."
+        )
+    elif copied + len(adapted) < len(fresh):
+        lines.append(f"init: {what}: warning: most of it is fresh, so nearly nothing is taken over.")
     for word, names in (("adapted", adapted), ("fresh", fresh), ("unused", sorted(given))):
         if names:
             lines.append(f"init: {what}: {word}: {', '.join(names)}.")
@@ -124,6 +131,10 @@ def _adapt(
     name: str, source: Tensor, shape: torch.Size, theirs: Generator | Discriminator, mine: Generator | Discriminator
 ) -> Tensor | None:
     """Return ``source`` in ``shape`` where that has a meaning, else None."""
+    if name == "mapping.layers.0.weight" and isinstance(mine, Generator) and isinstance(theirs, Generator):
+        apart = "joined" not in (mine.config.mapping.labels, theirs.config.mapping.labels)
+        alike = apart and mine.config.z_dim == theirs.config.z_dim
+        return _with_labels(source, shape, theirs.config.z_dim) if alike else None
     if name.endswith("constant_input") and source.shape[0] == shape[0]:
         return _resample(source, (shape[1], shape[2]))
     if name == "epilogue.fc.weight" and source.shape[0] == shape[0]:
@@ -142,6 +153,16 @@ def _adapt(
     if ".to_rgb." in name and "affine" not in name and source.shape[1:] == shape[1:]:
         return _change_channels(source, 0, shape[0])
     return None
+
+
+def _with_labels(source: Tensor, shape: torch.Size, z_dim: int) -> Tensor | None:
+    """Add the columns of a label to a first layer that had none, or take them away: z is mapped as before."""
+    joined = torch.zeros(shape)
+    if source.shape[0] != shape[0] or z_dim not in (source.shape[1], shape[1]):
+        return None
+    # Equalised learning rates divide by the root of the number of inputs.
+    joined[:, :z_dim] = source[:, :z_dim] * (shape[1] / source.shape[1]) ** 0.5
+    return joined
 
 
 def _resample(maps: Tensor, size: tuple[int, int]) -> Tensor:
