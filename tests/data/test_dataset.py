@@ -72,10 +72,20 @@ def test_classes_become_one_hot_labels(make_zip):
     np.testing.assert_array_equal(data.labels([0, 3, 5]), np.eye(4, dtype=np.float32)[[3, 1, 3]])
 
 
+def test_the_card_says_what_classes_are_called(make_zip):
+    labels = [[f"img{i}.png", label] for i, label in enumerate([2, 0, 0, 1, 2])]
+    card = open_dataset(make_zip(index={"labels": labels, "class_names": ["a", "b", "c"]}), labels=True).train.card
+    assert (card.class_names, card.vector_labels) == (("a", "b", "c"), False)
+    assert DataCard.from_dict(json.loads(json.dumps(card.to_dict()))) == card
+    short = make_zip(index={"labels": labels, "class_names": ["a", "b"]}, name="short.zip")
+    assert open_dataset(short, labels=True).train.card.class_names == ()
+
+
 def test_label_vectors_are_used_as_they_are(make_zip):
     index = {"labels": [[f"img{i}.png", [i, 0.5]] for i in range(5)]}
     data = open_dataset(make_zip(index=index), labels=True).train
     np.testing.assert_array_equal(data.labels([3, 1]), np.array([[3, 0.5], [1, 0.5]], dtype=np.float32))
+    assert data.card.vector_labels
 
 
 def test_labels_that_were_not_asked_for_are_not_used(make_zip):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -84,7 +86,7 @@ def test_loading_finds_files_run_folders_and_names(tmp_path):
         (lambda m: m.images(m.ws(seeds=[0]), noise_mode="random"), UsageError, "one noise seed per image: 1"),
         (lambda m: m.images(m.ws(seeds=[0]), noise_mode="loud"), UsageError, "none of const, none, random"),
         (lambda m: m.images(m.ws(seeds=[0]), noise_seeds=[1]), UsageError, "no effect"),
-        (lambda m: m.label(0), UsageError, "unconditional"),
+        (lambda m: m.label(0), UsageError, "class: this model has no classes"),
         (lambda m: m.logits(torch.zeros(1, 1, 16, 16)), ShapeError, r"\[N, 3, 16, 16\]"),
     ],
 )
@@ -107,6 +109,23 @@ def test_a_conditional_model_wants_a_class():
     with pytest.raises(UsageError, match=r"class must lie in 0\.\.2 for this model, got 3"):
         model.label(3)
     assert model.images(model.ws(seeds=[0], c=model.label(1))).shape == (1, 3, 16, 16)
+
+
+def test_classes_go_by_number_or_name():
+    whole = snapshot(c_dim=3)
+    model = Model(replace(whole, facts=replace(whole.facts, data={"class_names": ["fell", "fjord", "10"]})))
+    assert model.class_names == ("fell", "fjord", "10")
+    assert [model.class_index(chosen) for chosen in ("fjord", "0", 2)] == [1, 0, 2]
+    assert torch.equal(model.label("fell", 2), torch.eye(3)[[0, 0]])
+    with pytest.raises(UsageError, match=r"'fjorde' is none of this model\. Did you mean 'fjord'\? There are: fell, "):
+        model.class_index("fjorde")
+    with pytest.raises(UsageError, match=r"class must lie in 0\.\.2 for this model, got 10"):
+        model.class_index("10")
+    with pytest.raises(UsageError, match=r"'fell' is none of this model\. There are: 0\.\.2"):
+        Model(whole).class_index("fell")
+    vectors = Model(replace(whole, facts=replace(whole.facts, data={"vector_labels": True})))
+    with pytest.raises(UsageError, match="3 numbers, no classes; from Python"):
+        vectors.class_index(0)
 
 
 def test_labels_follow_the_images_to_the_device():

@@ -6,6 +6,8 @@ import torch
 
 from capriccio.config import ImageShape
 from capriccio.errors import UsageError
+from capriccio.loading.model import Model
+from capriccio.snapshots.snapshot import SnapshotFacts
 
 
 class PaintedModel:
@@ -16,6 +18,7 @@ class PaintedModel:
     tuned_from = tuning = None
     licence = "for tests only"
     device = torch.device("cpu")
+    facts, class_names, class_index = SnapshotFacts(), (), Model.class_index
 
     def __init__(self, channels=3, height=32, width=32, c_dim=0):
         self.shape = ImageShape(channels=channels, height=height, width=width)

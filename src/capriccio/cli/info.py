@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from capriccio.cli.parser import MODEL_HELP, CommandParser
-from capriccio.errors import UsageError
+from capriccio.errors import UsageError, counted
 
 _LONGEST_LIST = 16
+_MANY_CLASSES = 12
 _SAID_BY_SHAPE = ("c_dim", "channels", "height", "width")
 _STYLE: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 120}
 
@@ -45,8 +46,7 @@ def _for_people(header: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     about = {
         "file": built.pop("file"),
         **{name: card[name] for name in ("title", "description") if name in card},
-        "shape": f"{shape['height']}×{shape['width']}, {shape['channels']} channels"
-        + (f", {c_dim} classes" if c_dim else ""),
+        "shape": f"{shape['height']}×{shape['width']}, {shape['channels']} channels" + _about_labels(c_dim, data),
         "data": _about_data(data),
         "licence": built.pop("licence"),
         "nimg": built.pop("nimg"),
@@ -55,6 +55,14 @@ def _for_people(header: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
         "calibration": _about_calibration(calibration),
     }
     return about, _shortened(built)
+
+
+def _about_labels(c_dim: int, data: dict[str, Any]) -> str:
+    if not c_dim or data.get("vector_labels"):
+        return f", labels of {counted(c_dim, 'number')}" if c_dim else ""
+    names = data.get("class_names") or []
+    told = f" ({', '.join(names[:_MANY_CLASSES])}{', …' if len(names) > _MANY_CLASSES else ''})" if names else ""
+    return f", {counted(c_dim, 'class', 'classes')}{told}"
 
 
 def _about_data(data: dict[str, Any]) -> dict[str, Any]:

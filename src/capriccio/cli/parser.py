@@ -25,6 +25,7 @@ MODEL_HELP = (
     "Snapshot, run folder (its newest snapshot), network file of another program, or name of a model: bundled, or "
     "owner/name on the Hugging Face hub; null = the best bundled one."
 )
+CLASS_HELP = "Class, by its number or name ('capriccio info' lists them), for conditional networks."
 
 DEVICE_HELP = "Where to compute: cpu, cuda, cuda:1, mps; auto = the fastest there is."
 

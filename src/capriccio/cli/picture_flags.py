@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from jsonargparse import Namespace
 
-from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, CommandParser, add_precision, at_least
+from capriccio.cli.parser import CLASS_HELP, DEVICE_HELP, MODEL_HELP, CommandParser, add_precision, at_least
 from capriccio.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def add_picture_flags(parser: CommandParser, *, batch: int = 16) -> None:
         "--noise-mode", type=Literal["const", "none", "random"], default="const",
         help="const: the network's own noise; none; random: other noise for each seed.",
     )  # fmt: skip
-    look.add_argument("--class", type=int | None, default=None, help="Class, for conditional networks.")
+    look.add_argument("--class", type=str | None, default=None, help=CLASS_HELP)
     computing = parser.add_argument_group("computing")
     computing.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
     add_precision(
@@ -88,6 +88,14 @@ def look_of(asked: Namespace) -> Look:
             noise_mode=asked.noise_mode,
             class_index=asked["class"],
         )
+
+
+def class_of(asked: Namespace, model: Model) -> int | None:
+    """Return the number of the class that ``--class`` names, None without it. Raises: UsageError naming the flag."""
+    try:
+        return None if asked["class"] is None else model.class_index(asked["class"])
+    except UsageError as error:
+        raise UsageError(f"--{error}") from error
 
 
 @contextmanager

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, folder_to_write
+from capriccio.cli.parser import (
+    CLASS_HELP,
+    DEVICE_HELP,
+    MODEL_HELP,
+    YES_NO,
+    CommandParser,
+    add_precision,
+    folder_to_write,
+)
+from capriccio.cli.picture_flags import class_of
 from capriccio.cli.progress import shown_measuring, shown_progress
 from capriccio.errors import JobError, UsageError
 
@@ -40,19 +50,19 @@ def run(argv: Sequence[str]) -> int:
         optimize_noise=asked.optimize_noise,
         seed=asked.seed,
     )
-    request = ProjectRequest(
-        folder=folder_to_write(asked.out, "--out"), batch=asked.batch, film=asked.film, class_index=asked["class"]
-    )
+    request = ProjectRequest(folder=folder_to_write(asked.out, "--out"), batch=asked.batch, film=asked.film)
     tuning = None
     if asked.tune != "none":
         tuning = TuneRequest(
             folder=request.folder,
             together=asked.tune == "together",
             settings=TuningSettings(num_steps=asked.tune_steps, locality=asked.tune_locality, batch=asked.batch),
-            class_index=request.class_index,
         )
     paths = find_pictures(asked.pictures)
     model = load(asked.model, device=asked.device, precision=asked.precision)
+    chosen = class_of(asked, model)
+    request = replace(request, class_index=chosen)
+    tuning = None if tuning is None else replace(tuning, class_index=chosen)
     perception = Perception(
         channels=model.channels,
         weights=parse_sources(asked.weights),
@@ -65,7 +75,7 @@ def run(argv: Sequence[str]) -> int:
     if all(target.pixels is None for target in targets):
         _tell([{"file": str(target.path), "error": target.problem} for target in targets], as_json=asked.json)
         raise JobError("none of the pictures could be projected.")
-    c = None if request.class_index is None else model.label(request.class_index)
+    c = None if chosen is None else model.label(chosen)
     with shown_measuring() as measuring:
         projector = Projector(model, settings, distance=distance, c=c, progress=measuring)
     with shown_progress("projecting") as progress:
@@ -158,7 +168,7 @@ def _parser() -> CommandParser:
         help="How firmly the network is held to what it painted around the latents; 0 = not at all.",
     )  # fmt: skip
     parser.add_argument("--film", action=YES_NO, default=False, help="Keep the way there as an animation.")
-    parser.add_argument("--class", type=int | None, default=None, help="Class, for conditional networks.")
+    parser.add_argument("--class", type=str | None, default=None, help=CLASS_HELP)
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
     add_precision(parser, "Of the highest levels; bf16 is faster. Latents are found in fp32 more exactly.")
     parser.add_argument("--batch", type=int, default=16, help="Pictures at once; no result depends on it.")

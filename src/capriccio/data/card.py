@@ -10,6 +10,8 @@ from capriccio.errors import DatasetError
 
 LICENCE_NOT_STATED = "not stated"
 
+_LISTS = ("class_names", "heldout", "grown_from")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCard:
@@ -31,6 +33,10 @@ class DataCard:
     """Width as trained on, in pixels."""
     c_dim: int
     """Size of a label; 0 = labels absent or not used."""
+    class_names: tuple[str, ...] = ()
+    """What the classes are called, by their numbers; empty = labels are absent, not used, vectors, or numbers alone."""
+    vector_labels: bool = False
+    """Whether a label is a vector of numbers, and not a class."""
     mirror: bool
     """Whether mirrored pictures were added."""
     licence: str = LICENCE_NOT_STATED
@@ -42,7 +48,7 @@ class DataCard:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card in JSON types."""
-        return dataclasses.asdict(self) | {"heldout": list(self.heldout), "grown_from": list(self.grown_from)}
+        return dataclasses.asdict(self) | {name: list(getattr(self, name)) for name in _LISTS}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> DataCard:
@@ -53,6 +59,6 @@ class DataCard:
         known = {field.name for field in dataclasses.fields(cls)}
         fields: dict[str, Any] = {key: value for key, value in values.items() if key in known}
         try:
-            return cls(**fields | {name: tuple(fields.get(name, ())) for name in ("heldout", "grown_from")})
+            return cls(**fields | {name: tuple(fields.get(name, ())) for name in _LISTS})
         except TypeError as error:
             raise DatasetError(f"a data card needs {', '.join(sorted(known))}; it has {sorted(values)}.") from error

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,6 +184,8 @@ def open_dataset(
         height=shape.height,
         width=shape.width,
         c_dim=known.dim,
+        class_names=_class_names(index, known),
+        vector_labels=known.are_vectors,
         mirror=mirror,
         licence=licence if isinstance(licence, str) else LICENCE_NOT_STATED,
         heldout=tuple(files.names[row] for row in heldout),
@@ -298,6 +301,14 @@ def _read_labels(files: PictureFiles, path: Path) -> Labels:
             f"'{path}' has no labels ({INDEX_NAME} with a list under 'labels'); train without labels, or add them."
         )
     return parse_labels(entries, files.names, str(path))
+
+
+def _class_names(index: dict[str, Any], labels: Labels) -> tuple[str, ...]:
+    """Return what an index calls the classes; nothing where it does not name all of them."""
+    names = index.get("class_names")
+    if not isinstance(names, list) or len(names) != labels.dim or labels.are_vectors:
+        return ()
+    return tuple(map(str, names))
 
 
 def _stages(digests: NDArray[np.uint8], hashes: Sequence[str], path: Path) -> list[int]:

@@ -26,6 +26,11 @@ class Labels:
     """c_dim: number of classes, or length of the vectors; 0 = no labels."""
     values: NDArray[Any]
 
+    @property
+    def are_vectors(self) -> bool:
+        """Whether a label is a vector of numbers, and not a class."""
+        return self.dim > 0 and self.values.ndim == 2
+
     def at(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the labels of some pictures, float32 [n, dim]; classes become one-hot vectors."""
         if self.values.ndim == 2:

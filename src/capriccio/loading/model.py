@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from capriccio.config import MAX_SEED, FormsConfig, GeneratorConfig, ImageShape
-from capriccio.errors import ShapeError, SnapshotError, UsageError
+from capriccio.errors import ShapeError, SnapshotError, UsageError, nearest
 from capriccio.interop.foreign import read_network
 from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
 from capriccio.interop.names import to_field_name
@@ -129,6 +129,11 @@ class Model:
         return self.config.c_dim
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called, by their numbers, as the data set had it; empty = only numbers."""
+        return tuple(map(str, self.facts.data.get("class_names", ())))
+
+    @property
     def w_avg(self) -> Tensor:
         """The mean of w, [w_dim]: the latent of the typical picture."""
         return self.generator.w_avg
@@ -187,17 +192,31 @@ class Model:
         z = np.concatenate(rows) if rows else np.zeros((0, self.z_dim))
         return torch.from_numpy(z).float().to(self.device)
 
-    def label(self, class_index: int, count: int = 1) -> Tensor:
-        """Return the one-hot label of a class, repeated, [count, c_dim].
+    def class_index(self, chosen: int | str) -> int:
+        """Return the number of a class: ``chosen`` itself, or what has that name.
 
-        Raises: UsageError if the model is unconditional or has no such class.
+        Raises: UsageError if the model has no such class, or none at all.
         """
         if not self.c_dim:
-            raise UsageError("this model is unconditional: it has no classes.")
-        if not 0 <= class_index < self.c_dim:
-            raise UsageError(f"class must lie in 0..{self.c_dim - 1} for this model, got {class_index}.")
+            raise UsageError("class: this model has no classes; leave it out.")
+        if self.facts.data.get("vector_labels"):
+            raise UsageError(
+                f"class: labels of this model are {self.c_dim} numbers, no classes; from Python, give them to ws as c."
+            )
+        if isinstance(chosen, str) and not chosen.isdecimal():
+            if chosen not in self.class_names:
+                there = ", ".join(self.class_names) or f"0..{self.c_dim - 1}"
+                near = nearest(chosen, self.class_names)
+                raise UsageError(f"class: '{chosen}' is none of this model.{near} There are: {there}.")
+            return self.class_names.index(chosen)
+        if not 0 <= int(chosen) < self.c_dim:
+            raise UsageError(f"class must lie in 0..{self.c_dim - 1} for this model, got {chosen}.")
+        return int(chosen)
+
+    def label(self, chosen: int | str, count: int = 1) -> Tensor:
+        """Return the one-hot label of a class, repeated, [count, c_dim]. Raises: as :meth:`class_index`."""
         c = torch.zeros(count, self.c_dim, device=self.device)
-        c[:, class_index] = 1
+        c[:, self.class_index(chosen)] = 1
         return c
 
     @torch.no_grad()

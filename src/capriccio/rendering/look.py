@@ -28,8 +28,8 @@ class Look:
     """Number of coarse rows truncated; None = all."""
     noise_mode: NoiseMode = "const"
     """"const": the network's own maps; "none"; "random": drawn from each picture's seed."""
-    class_index: int | None = None
-    """Class, for conditional networks."""
+    class_index: int | str | None = None
+    """Class, by number or name, for conditional networks."""
 
     def __post_init__(self) -> None:
         if self.noise_mode not in get_args(NoiseMode):
@@ -42,9 +42,11 @@ class Look:
         chosen = self.class_index
         if problem := cutoff_problem(self.truncation_cutoff, model.num_ws):
             raise LookError(problem)
-        if chosen is not None and not model.c_dim:
-            raise LookError("class: this model has no classes; leave it out.")
-        if chosen is not None and not 0 <= chosen < model.c_dim:
-            raise LookError(f"class must lie in 0..{model.c_dim - 1} for this model, got {chosen}.")
+        if chosen is not None:
+            try:
+                model.class_index(chosen)
+            except UsageError as error:
+                raise LookError(str(error)) from error
         if chosen is None and seeded and model.c_dim:
-            raise LookError(f"class is missing: this model is conditional, choose one of 0..{model.c_dim - 1}.")
+            there = ", ".join(model.class_names) or f"0..{model.c_dim - 1}"
+            raise LookError(f"class is missing: this model is conditional, choose one of {there}.")

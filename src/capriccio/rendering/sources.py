@@ -209,6 +209,6 @@ def provenance_of(
         truncation_cutoff=look.truncation_cutoff if seeds else None,
         noise_mode=look.noise_mode,
         noise_seed=source.noise_seed(start) if look.noise_mode == "random" and stop == start + 1 else None,
-        class_index=look.class_index if seeds else None,
+        class_index=model.class_index(look.class_index) if seeds and look.class_index is not None else None,
         tuned_from=model.tuned_from,
     )

@@ -27,6 +27,7 @@ class ModelFacts(BaseModel):
     width: int
     channels: int
     classes: int = Field(description="Number of classes; 0 = unconditional.")
+    class_names: list[str] = Field(description="What they are called, by their numbers; empty = nothing.")
     rows: int = Field(description="Latent rows.")
     levels: list[int] = Field(description="Level, in pixels, that each row styles.")
     named_rows: dict[str, list[int]] = Field(description="Rows of coarse, middle and fine.")

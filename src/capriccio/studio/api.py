@@ -42,6 +42,7 @@ async def model_facts(studio: StudioPart) -> ModelFacts:
         width=width,
         channels=model.channels,
         classes=model.c_dim,
+        class_names=list(model.class_names),
         rows=model.num_ws,
         levels=[level_of_row(row, model.num_ws) for row in range(model.num_ws)],
         named_rows={name: chosen for name, chosen in rows.items() if chosen},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -119,8 +120,8 @@ def _take_over_network(theirs: Generator | Discriminator, mine: Generator | Disc
             "init: generator: warning: the mapping network fits in part, and its fresh layers make noise of what the "
             "others learnt; take all of it, with the source's z_dim, w_dim and mapping."
         )
-    elif copied + len(adapted) < len(fresh):
-        lines.append(f"init: {what}: warning: most of it is fresh, so nearly nothing is taken over.")
+    elif 2 * _size_of(mine, fresh) > _size_of(mine, _tensors(mine)):
+        lines.append(f"init: {what}: warning: most of its numbers are fresh; little is taken over.")
     for word, names in (("adapted", adapted), ("fresh", fresh), ("unused", sorted(given))):
         if names:
             lines.append(f"init: {what}: {word}: {', '.join(names)}.")
@@ -180,6 +181,13 @@ def _change_channels(source: Tensor, axis: int, count: int) -> Tensor:
         return source.narrow(axis, 0, count)
     mean = source.mean(dim=axis, keepdim=True)
     return torch.cat([source] + [mean] * (count - have), dim=axis)
+
+
+def _size_of(network: nn.Module, names: Iterable[str]) -> int:
+    """Return how many numbers some tensors hold; those that map labels say nothing about pictures and do not count."""
+    tensors = _tensors(network)
+    labels = "mapping." if isinstance(network, Discriminator) else "mapping.embed"
+    return sum(tensors[name].numel() for name in names if not name.startswith(labels))
 
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:

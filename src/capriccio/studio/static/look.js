@@ -18,7 +18,7 @@ export function lookBar(model, changed, extras = [], seldom = []) {
   const parts = [h("label", {title: "0 is the typical picture, 1 full variety"}, "psi", slider, shown)];
   if (model.classes) {
     look.class = number(query, "class", 0, 0, model.classes - 1);
-    parts.push(classes(model.classes, look.class, value => {
+    parts.push(classes(model, look.class, value => {
       look.class = value;
       remember({class: value});
       changed();
@@ -30,10 +30,12 @@ export function lookBar(model, changed, extras = [], seldom = []) {
   return {look, bar: h("div", {class: "bar"}, ...parts)};
 }
 
-function classes(count, chosen, changed) {
+function classes(model, chosen, changed) {
+  const count = model.classes;
+  const name = i => model.class_names[i] ?? `class ${i}`;
   if (count > CHIPS) {
     const select = h("select", {"aria-label": "Class"}, ...Array.from({length: count}, (_, i) =>
-      h("option", {value: i, selected: i === chosen}, `class ${i}`)));
+      h("option", {value: i, selected: i === chosen}, name(i))));
     select.addEventListener("change", () => changed(Number(select.value)));
     return select;
   }
@@ -41,6 +43,6 @@ function classes(count, chosen, changed) {
   chips.append(...Array.from({length: count}, (_, i) => h("button", {type: "button", "aria-pressed": i === chosen, onclick: event => {
     for (const chip of chips.children) chip.setAttribute("aria-pressed", chip === event.target);
     changed(i);
-  }}, `class ${i}`)));
+  }}, name(i))));
   return chips;
 }
