@@ -42,7 +42,10 @@ class EncoderTraining:
 
     def __post_init__(self) -> None:
         if self.num_images < 1 or self.batch < 1:
-            raise UsageError(f"an encoder learns from at least one picture, got {self.num_images}.")
+            raise UsageError(
+                f"an encoder learns from at least one picture in batches of at least one, got {self.num_images} pictures "
+                f"in batches of {self.batch}."
+            )
 
 
 def train_encoder(

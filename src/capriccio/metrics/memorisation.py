@@ -23,7 +23,7 @@ from capriccio.data.dataset import DatasetSplit, ImageDataset, open_dataset
 from capriccio.errors import DatasetError, counted
 from capriccio.loading.model import Model
 from capriccio.metrics.collect import Wanted, collect
-from capriccio.metrics.pictures import DatasetLabels, Fakes, Reals
+from capriccio.metrics.pictures import DatasetLabels, Fakes, Reals, num_blocks
 from capriccio.perception.protocols import FeatureNetwork, NetworkCard
 from capriccio.progress import Progress
 from capriccio.runtime import Processes
@@ -160,7 +160,7 @@ def find_memorised(
         judgement=judge(ratios, heldout_ratios),
         network=network.card,
         seed=seed,
-        samples=torch.cat([fakes.block(i) for i in range(-(-count // 64))]),
+        samples=torch.cat([fakes.block(i) for i in range(num_blocks(count))]),
         sample_distances=distances,
         neighbours=neighbours,
         sample_ratios=ratios,

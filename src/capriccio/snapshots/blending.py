@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from capriccio import __version__
 from capriccio.config import GeneratorConfig, to_dict
 from capriccio.errors import SnapshotError, UsageError
 from capriccio.networks.generator import Generator
+from capriccio.provenance import code_version
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
 
 KIN_FROM = 0.5
@@ -150,6 +150,6 @@ def _facts(a: SnapshotFacts, b: SnapshotFacts, hashes: tuple[str, str], shares: 
         nimg=max(a.nimg, b.nimg),
         data=a.data if a.data == b.data else {},
         licence=a.licence if a.licence == b.licence else f"both apply: {a.licence}; {b.licence}",
-        software=__version__,
+        software=f"capriccio {code_version()}",
         card={"title": "Blend", "blend": record},
     )

@@ -15,7 +15,7 @@ LabelKind = Literal["auto", "none", "folders", "file"]
 """Where labels come from; an archive remembers it."""
 
 _FILE_COLUMNS = ("file", "filename", "file_name", "name", "image", "path", "url")
-_LABEL_COLUMNS = ("label", "class", "category")
+LABEL_COLUMNS = ("label", "class", "category")
 
 
 class LabelSource(Protocol):
@@ -152,7 +152,7 @@ def _from_csv(text: str) -> dict[str, Any]:
     file = next((column for column in _FILE_COLUMNS if column in columns), None)
     if file is None:
         raise ValueError(f"the first line must name the columns, one of them {', '.join(_FILE_COLUMNS[:4])}")
-    label = next((column for column in _LABEL_COLUMNS if column in columns), None)
+    label = next((column for column in LABEL_COLUMNS if column in columns), None)
     others = [column for column in columns if column != file]
     if label is None and not others:
         raise ValueError("there is no column with labels")

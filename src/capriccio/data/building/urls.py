@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from capriccio.data.building.items import HeldContent, Item
 from capriccio.data.building.report import Entry
-from capriccio.data.building.source_labels import parse_class
+from capriccio.data.building.source_labels import LABEL_COLUMNS, parse_class
 from capriccio.data.shards import TIMEOUT_SECONDS, USER_AGENT
 from capriccio.errors import DatasetError
 
@@ -39,7 +39,6 @@ _OPT_OUT_WORDS = frozenset({"noai", "noimageai"})
 _AGENT = USER_AGENT.split("/")[0]
 _URL_COLUMNS = ("url", "address", "image_url", "link")
 _LICENCE_COLUMNS = ("licence", "license")
-_LABEL_COLUMNS = ("label", "class", "category")
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -245,7 +244,7 @@ def _rows(path: Path, lines: list[str]) -> Iterator[tuple[int, Address]]:
     def named(choice: tuple[str, ...]) -> str | None:
         return next((column for column in choice if column in columns), None)
 
-    url, licence, label = named(_URL_COLUMNS), named(_LICENCE_COLUMNS), named(_LABEL_COLUMNS)
+    url, licence, label = named(_URL_COLUMNS), named(_LICENCE_COLUMNS), named(LABEL_COLUMNS)
     if url is None:
         raise DatasetError(
             f"'{path}': a list of addresses needs a column 'url' in its first line (a file with labels is --labels)."
