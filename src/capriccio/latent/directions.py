@@ -11,7 +11,6 @@ weights, ``NAME.directions.json``, and are found by hash.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,15 +128,20 @@ def move(ws: Tensor, direction: Direction, strength: float, layers: Layers | Non
     if ws.ndim != 3 or ws.shape[2] != len(direction.vector):
         raise ShapeError(f"ws must be [N, num_ws, {len(direction.vector)}] to move along '{direction.name}', "
                          f"got {list(ws.shape)}.")  # fmt: skip
-    if not (math.isfinite(strength) and abs(strength) <= MAX_STRENGTH):
-        raise UsageError(f"the strength of '{direction.name}' must lie in -{MAX_STRENGTH:g}..{MAX_STRENGTH:g}, "
-                         f"got {strength}.")  # fmt: skip
+    check_strength(direction.name, strength)
     rows = direction.rows if layers is None else rows_named(layers, ws.shape[1])
     if rows[-1] >= ws.shape[1]:
         raise ShapeError(f"'{direction.name}' moves row {rows[-1]}; these latents have rows 0-{ws.shape[1] - 1}.")
     moved = ws.clone()
     moved[:, list(rows)] += strength * direction.vector.to(ws)
     return moved
+
+
+def check_strength(name: str, strength: float) -> None:
+    """Raise UsageError if nothing can be moved so far along the direction ``name``."""
+    if not abs(strength) <= MAX_STRENGTH:  # nor is NaN
+        raise UsageError(f"the strength of '{name}' must lie in -{MAX_STRENGTH:g}..{MAX_STRENGTH:g}, "
+                         f"got {strength}.")  # fmt: skip
 
 
 def rows_named(layers: Layers, num_ws: int) -> tuple[int, ...]:

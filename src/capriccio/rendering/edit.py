@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from capriccio.errors import UsageError
-from capriccio.latent.directions import Direction, move, rows_named
+from capriccio.latent.directions import Direction, check_strength, move, rows_named
 from capriccio.latent.files import Latents, save_latents
 from capriccio.latent.mixing import Layers, describe_rows
 from capriccio.progress import Progress
@@ -49,8 +48,7 @@ class Move:
     """Rows that move; None = the direction's own."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.strength):
-            raise UsageError(f"the strength of '{self.direction.name}' must be a finite number, got {self.strength}.")
+        check_strength(self.direction.name, self.strength)
 
     def text(self, num_ws: int) -> str:
         """Return "snow +2", with the layers where they are not the direction's own."""

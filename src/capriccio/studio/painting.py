@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from capriccio.errors import UsageError
-from capriccio.latent.directions import MAX_STRENGTH, Directions, move
+from capriccio.latent.directions import Directions, move
 from capriccio.latent.files import Latents
 from capriccio.latent.mixing import mix, rows_of
 from capriccio.provenance import PictureFormat, Provenance
@@ -105,9 +105,6 @@ class ModelPainter:
         if recipe.mixed is not None:
             rows_of(recipe.layers, self.model.num_ws)
         for one in self._moves(recipe):
-            if abs(one.strength) > MAX_STRENGTH:
-                raise UsageError(f"the strength of '{one.direction.name}' must lie in -{MAX_STRENGTH:g}.."
-                                 f"{MAX_STRENGTH:g}, got {one.strength:g}.")  # fmt: skip
             one.text(self.model.num_ws)  # says which rows are not there
 
     # ---- painting
@@ -195,7 +192,7 @@ class ModelPainter:
         return {name: torch.stack([part[i] for part in parts]) for i, name in enumerate(names)}
 
     def _moves(self, recipe: Recipe) -> list[Move]:
-        """Return the moves of a recipe. Raises: UsageError for a direction that is not there."""
+        """Return the moves of a recipe. Raises: UsageError for a direction that is not there, or too large a step."""
         if recipe.moves and self.directions is None:
             raise UsageError("This model has no editing directions; 'capriccio directions' finds them.")
         return [
