@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from capriccio.errors import UsageError
-from capriccio.latent.directions import Direction, check_strength, move, rows_named
+from capriccio.latent.directions import Change, Direction, Directions, check_strength, move, rows_named
 from capriccio.latent.files import Latents, save_latents
 from capriccio.latent.mixing import Layers, describe_rows
 from capriccio.progress import Progress
@@ -56,6 +57,11 @@ class Move:
         if self.layers is None:
             return told
         return f"{told} ({'all' if self.layers == 'all' else describe_rows(rows_named(self.layers, num_ws), num_ws)})"
+
+
+def moves_of(changes: Sequence[Change], directions: Directions) -> tuple[Move, ...]:
+    """Return the moves along ``directions`` that are asked for. Raises: UsageError for a name that is not there."""
+    return tuple(Move(direction=directions[c.name], strength=c.strength, layers=c.layers) for c in changes)
 
 
 @dataclass(frozen=True, slots=True)

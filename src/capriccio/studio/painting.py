@@ -16,7 +16,7 @@ from capriccio.latent.directions import Directions, move
 from capriccio.latent.files import Latents
 from capriccio.latent.mixing import mix, rows_of
 from capriccio.provenance import PictureFormat, Provenance
-from capriccio.rendering.edit import Move
+from capriccio.rendering.edit import Move, moves_of
 from capriccio.rendering.grids import to_picture, to_uint8
 from capriccio.rendering.look import Look
 from capriccio.rendering.pictures import check_size, encode_picture
@@ -191,15 +191,13 @@ class ModelPainter:
                 parts.append(stored)
         return {name: torch.stack([part[i] for part in parts]) for i, name in enumerate(names)}
 
-    def _moves(self, recipe: Recipe) -> list[Move]:
-        """Return the moves of a recipe. Raises: UsageError for a direction that is not there, or too large a step."""
-        if recipe.moves and self.directions is None:
+    def _moves(self, recipe: Recipe) -> tuple[Move, ...]:
+        """Return the moves of a recipe. Raises: UsageError for a direction that is not there."""
+        if not recipe.changes:
+            return ()
+        if self.directions is None:
             raise UsageError("This model has no editing directions; 'capriccio directions' finds them.")
-        return [
-            Move(direction=self.directions[step.name], strength=step.strength, layers=step.layers)
-            for step in recipe.moves
-            if self.directions is not None
-        ]
+        return moves_of(recipe.changes, self.directions)
 
     def _provenance(self, recipe: Recipe) -> Provenance:
         look, num_ws = recipe.look, self.model.num_ws
@@ -208,7 +206,7 @@ class ModelPainter:
             other = self._source(recipe.mixed, look)
             record = replace(record, kind="mix", mixed_layers=rows_of(recipe.layers, num_ws),
                              mixed_seeds=other.seeds(0, 1), mixed_latents=other.names(0, 1))  # fmt: skip
-        if recipe.moves:
+        if recipe.changes:
             record = replace(record, kind="edit", edits=tuple(one.text(num_ws) for one in self._moves(recipe)))
         return record
 
