@@ -20,7 +20,7 @@ from capriccio.rendering.generate import paint
 from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach
 from capriccio.rendering.look import Look
 from capriccio.rendering.mix import READABLE_SIDE
-from capriccio.rendering.pictures import save_picture
+from capriccio.rendering.pictures import ending_of, save_picture
 from capriccio.rendering.sources import (
     LatentSource,
     Source,
@@ -145,7 +145,7 @@ def save_edited(
     edited.ws(0, 1)  # a move that does not fit is said before anything is written
     told = tuple(one.text(model.num_ws) for one in request.moves)
     table = _table(model, source, told)
-    ending = "jpg" if file_format == "jpeg" else file_format
+    ending = ending_of(file_format)
     written: dict[Path, None] = {}
     kept = []
     for start in range(0, len(source), request.batch):

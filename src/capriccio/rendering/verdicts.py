@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from capriccio.detection.detect import Judged
 from capriccio.detection.detector import BASE_RATES
 from capriccio.detection.scoring import Calibration, Numbers
 from capriccio.provenance import read_provenance
 from capriccio.rendering.curves import Curve, Plot
-from capriccio.rendering.grids import enlarge, image_grid, to_picture, to_uint8
+from capriccio.rendering.grids import difference_of, enlarge, image_grid, picture_of
 from capriccio.rendering.report import DataTable, Figure, Figures, Report, Section
 
 NUM_BINS = 24
@@ -28,7 +27,6 @@ IN_WORDS = {
     "out-of-domain": "out of domain: it scores like neither",
     "error": "could not be judged",
 }
-_DIFFERENCE_GAIN = 4.0
 
 
 def said_of_itself(picture: str | os.PathLike[str] | Image.Image, model_hash: str) -> str:
@@ -66,9 +64,9 @@ def verdict_table(judged: Sequence[Judged]) -> DataTable:
 def verdict_sheet(judged: Sequence[Judged], *, scale: int = 1) -> Image.Image:
     """Return pictures in a row, their reconstructions below, and below those the differences, four times enlarged."""
     pairs = [(j.picture, j.reconstruction) for j in judged if j.picture is not None and j.reconstruction is not None]
-    cells = [_painted(picture) for picture, _ in pairs]
-    cells += [_painted(reconstruction) for _, reconstruction in pairs]
-    cells += [_difference(*pair) for pair in pairs]
+    cells = [picture_of(picture) for picture, _ in pairs]
+    cells += [picture_of(reconstruction) for _, reconstruction in pairs]
+    cells += [difference_of(*pair) for pair in pairs]
     return image_grid([enlarge(cell, scale) for cell in cells], len(pairs))
 
 
@@ -79,9 +77,9 @@ def verdict_report(judged: Sequence[Judged], calibration: Calibration, title: st
     pictures = [
         Figures(
             figures=[
-                Figure(image=_painted(j.picture), caption=f"{j.verdict.file}: {IN_WORDS[j.verdict.verdict]}"),
-                Figure(image=_painted(j.reconstruction), caption="what the network can paint of it"),
-                Figure(image=_difference(j.picture, j.reconstruction), caption="difference, four times enlarged"),
+                Figure(image=picture_of(j.picture), caption=f"{j.verdict.file}: {IN_WORDS[j.verdict.verdict]}"),
+                Figure(image=picture_of(j.reconstruction), caption="what the network can paint of it"),
+                Figure(image=difference_of(j.picture, j.reconstruction), caption="difference, four times enlarged"),
             ]
         )
         for j in shown
@@ -104,15 +102,6 @@ def _shares(values: Numbers, edges: Numbers) -> list[tuple[float, float]]:
     counts, _ = np.histogram(values, edges)
     centres = (edges[:-1] + edges[1:]) / 2
     return [(float(x), float(n) / max(len(values), 1)) for x, n in zip(centres, counts, strict=True)]
-
-
-def _painted(image: Tensor) -> Image.Image:
-    return to_picture(to_uint8(image[None])[0])
-
-
-def _difference(picture: Tensor, reconstruction: Tensor) -> Image.Image:
-    """Return |difference| as a picture: black = the same."""
-    return _painted((picture.cpu() - reconstruction.cpu()).abs() * _DIFFERENCE_GAIN - 1)
 
 
 def _number(value: float) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -25,7 +24,7 @@ from capriccio.inversion.problem import Step
 from capriccio.inversion.project import Projection, Projector
 from capriccio.progress import Progress
 from capriccio.provenance import Provenance
-from capriccio.rendering.grids import to_picture, to_uint8
+from capriccio.rendering.grids import difference_of, picture_of
 from capriccio.rendering.pictures import encode_picture
 from capriccio.studio.jobs import Tell
 
@@ -108,7 +107,7 @@ class Watched:
 
     def __init__(self, model: Model, target: Tensor, tell: Tell) -> None:
         self._model, self._target, self._tell = model, target, tell
-        self.shown: dict[str, Any] = {"given": _plain(target)}
+        self.shown: dict[str, Any] = {"given": _plain(picture_of(target[0]))}
         self._distances: list[float] = []
 
     def step(self, step: Step) -> None:
@@ -131,22 +130,18 @@ class Watched:
 
     def show(self, images: Tensor) -> None:
         """Put a reconstruction beside the picture, and where they differ."""
-        self.shown["image"] = _painted(self._model, images)
-        self.shown["difference"] = _painted(self._model, (images.cpu() - self._target).abs() * 2 - 1)
+        self.shown["image"] = _painted(self._model, picture_of(images[0]))
+        self.shown["difference"] = _painted(self._model, difference_of(images[0], self._target[0]))
 
 
-def _painted(model: Model, images: Tensor) -> str:
-    """Return the first image, which the model painted, as a PNG file in base 64."""
+def _painted(model: Model, picture: Image.Image) -> str:
+    """Return a picture that the model painted as a PNG file in base 64."""
     record = Provenance(model_hash=model.model_hash, licence=model.licence, kind="projection")
-    return base64.b64encode(encode_picture(_picture(images), "png", record)).decode()
+    return base64.b64encode(encode_picture(picture, "png", record)).decode()
 
 
-def _plain(images: Tensor) -> str:
-    """Return the first image as a PNG file in base 64 without a record: no network made it."""
+def _plain(picture: Image.Image) -> str:
+    """Return a picture as a PNG file in base 64 without a record: no network made it."""
     file = io.BytesIO()
-    _picture(images).save(file, "PNG")
+    picture.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
-
-
-def _picture(images: Tensor) -> Image.Image:
-    return to_picture(to_uint8(torch.as_tensor(images).detach().clamp(-1, 1))[0])

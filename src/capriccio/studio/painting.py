@@ -17,9 +17,9 @@ from capriccio.latent.files import Latents
 from capriccio.latent.mixing import mix, rows_of
 from capriccio.provenance import PictureFormat, Provenance
 from capriccio.rendering.edit import Move, moves_of
-from capriccio.rendering.grids import to_picture, to_uint8
+from capriccio.rendering.grids import enlarge, pictures_of
 from capriccio.rendering.look import Look
-from capriccio.rendering.pictures import check_size, encode_picture
+from capriccio.rendering.pictures import check_fits, encode_picture
 from capriccio.rendering.sources import LatentSource, open_source, provenance_of
 from capriccio.studio.kept import PROJECTED, Kept
 from capriccio.studio.recipes import Order, Origin, Recipe
@@ -45,10 +45,7 @@ class Painted:
 
     def encode(self) -> bytes:
         """Return the file, in the quality of the command line's files."""
-        image, scale = self.image, self.order.scale
-        if scale > 1:
-            image = image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
-        return encode_picture(image, self.order.file_format, self.provenance)
+        return encode_picture(enlarge(self.image, self.order.scale), self.order.file_format, self.provenance)
 
 
 def faster(one: Model, other: Model, batch: int) -> Model:
@@ -87,9 +84,8 @@ class ModelPainter:
         self.check_recipe(order.recipe)
         self.check_scale(order.scale)
         height, width = self.model.size
-        check_size((width * order.scale, height * order.scale), order.file_format)
-        if order.file_format == "jpeg" and self.model.channels == 4:
-            raise UsageError("JPEG holds no transparency, and this model paints with alpha. Choose png, webp or avif.")
+        size = width * order.scale, height * order.scale
+        check_fits(order.file_format, size, alpha=self.model.channels == 4)
 
     def check_scale(self, scale: int) -> None:
         """Raise UsageError if pictures would be too large, enlarged so much."""
@@ -121,8 +117,8 @@ class ModelPainter:
             noise_maps=self._noise(recipes) if any(map(_brings_noise, recipes)) else None,
         )
         return [
-            Painted(to_picture(pixels), order, self._provenance(order.recipe))
-            for pixels, order in zip(to_uint8(images), orders, strict=True)
+            Painted(picture, order, self._provenance(order.recipe))
+            for picture, order in zip(pictures_of(images), orders, strict=True)
         ]
 
     def ws(self, recipes: Sequence[Recipe], model: Model | None = None) -> Tensor:
