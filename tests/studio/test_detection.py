@@ -13,8 +13,8 @@ from PIL import Image
 
 from capriccio.loading.model import Model
 from capriccio.provenance import read_provenance
-from capriccio.studio.inverters import Watched
 from capriccio.studio.judging import sentence
+from capriccio.studio.watching import Watched
 from tests.loading.test_model import snapshot
 
 

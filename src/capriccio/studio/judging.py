@@ -16,12 +16,12 @@ from capriccio.errors import SnapshotError
 from capriccio.rendering.report import render_report
 from capriccio.rendering.verdicts import verdict_report
 from capriccio.studio.answers import JobState
-from capriccio.studio.inverters import Watched
 from capriccio.studio.jobs import Outcome, Tell
 from capriccio.studio.kept import called
 from capriccio.studio.problems import Problem, documented
 from capriccio.studio.service import Studio, StudioPart
 from capriccio.studio.uploads import BINARY_BODY, Target, received_picture
+from capriccio.studio.watching import Watched
 
 HISTOGRAM_BINS = 24
 

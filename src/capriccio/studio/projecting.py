@@ -10,12 +10,12 @@ from fastapi import APIRouter, Query, Request
 from capriccio.latent.files import Latents
 from capriccio.provenance import Provenance
 from capriccio.studio.answers import JobState
-from capriccio.studio.inverters import Watched
 from capriccio.studio.jobs import Outcome, Tell
 from capriccio.studio.kept import called, file_stem
 from capriccio.studio.problems import Problem, documented
 from capriccio.studio.service import Studio, StudioPart
 from capriccio.studio.uploads import BINARY_BODY, Target, received_picture
+from capriccio.studio.watching import Watched
 
 router = APIRouter(prefix="/api/v1", tags=["latents"])
 

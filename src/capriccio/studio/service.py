@@ -15,13 +15,14 @@ from capriccio.errors import UsageError
 from capriccio.latent.directions import Directions, load_directions
 from capriccio.rendering.look import Look
 from capriccio.studio.answers import JobState
+from capriccio.studio.cache import Cache
 from capriccio.studio.inverters import Inverters
 from capriccio.studio.job_file import JobFile
 from capriccio.studio.jobs import JobTable, Outcome, Tell
 from capriccio.studio.kept import Shelf
 from capriccio.studio.measures import Measures
 from capriccio.studio.painting import ModelPainter
-from capriccio.studio.pool import Cache, Pool
+from capriccio.studio.pool import Pool
 from capriccio.studio.problems import Problem
 from capriccio.studio.recipes import Order, Recipe
 from capriccio.studio.settings import StudioSettings
