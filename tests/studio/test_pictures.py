@@ -94,6 +94,7 @@ def test_a_conditional_network_has_classes(serve):
     first, second = (pixels(client.get(f"/picture?seed=1&class={c}")) for c in (0, 2))
     assert np.abs(first - second).max() > 1
     assert client.get("/picture?seed=1&class=3").status_code == 422
+    assert np.abs(pixels(client.get("/picture?seed=1")) - first).max() <= 1  # the first class, where none is named
 
 
 def test_enlarged_and_downloaded(serve):

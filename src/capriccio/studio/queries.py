@@ -60,13 +60,7 @@ class LookQuery(BaseModel):
         """Return the look; what is absent is the server's default. Raises: Problem for another model."""
         if self.model is not None and self.model not in (studio.name, studio.model.model_hash):
             raise Problem(404, f"This server has the model '{studio.name}' ({studio.model.model_hash}), no other.")
-        class_index = 0 if self.class_index is None and studio.model.c_dim else self.class_index
-        return Look(
-            truncation_psi=studio.settings.psi if self.psi is None else self.psi,
-            truncation_cutoff=self.cutoff,
-            noise_mode=self.noise,
-            class_index=class_index,
-        )
+        return studio.look(self.psi, self.class_index, cutoff=self.cutoff, noise=self.noise)
 
 
 class OriginQuery(LookQuery):
