@@ -98,7 +98,7 @@ def test_edit_lists_the_directions(model, found, cli):
         (["--set", "snow=1"], "'snow' is not a direction of this model. There are: factor-coarse-1"),
         (["--set", "factor-coarse-1"], "has no strength"),
         (["--set", "factor-coarse-1=much"], "must be a number, got 'much'"),
-        (["--set", "factor-coarse-1=nan"], "must be a finite number, got nan"),
+        (["--set", "factor-coarse-1=nan"], "must lie in -100..100, got nan"),
         (["--set", "factor-coarse-1=999"], "must lie in -100..100"),
         (["--set", "factor-coarse-1=1@"], "names no row"),
         (["--set", "factor-coarse-1=1@fine"], "'fine' begins at row 7"),

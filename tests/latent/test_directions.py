@@ -6,10 +6,12 @@ import torch
 from capriccio.config import ImageShape
 from capriccio.errors import ShapeError, UsageError
 from capriccio.latent.directions import (
+    Change,
     Direction,
     Directions,
     edit,
     load_directions,
+    parse_change,
     read_directions,
     rows_named,
     save_directions,
@@ -73,6 +75,43 @@ def test_layers_take_the_place_of_the_directions_own(two):
 def test_what_cannot_be_done_is_refused(strengths, layers, says, two):
     with pytest.raises(UsageError, match=says):
         edit(torch.zeros(1, 4, 3), two, strengths, layers)
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("snow=2", Change("snow", 2)),
+        ("snow=.5", Change("snow", 0.5)),
+        ("haze-1=-1@fine", Change("haze-1", -1, "fine")),
+        (" glühen = +1e1 @ 0-3, 7 ", Change("glühen", 10, "0-3, 7")),
+        ("snow=1@", Change("snow", 1, "")),
+    ],
+)
+def test_a_change_is_read_as_people_write_it(text, change):
+    assert parse_change(text, what="--set") == change
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("snow", "--set: 'snow' has no strength; write snow=2, or snow=2@middle"),
+        ("snow=", "--set: the strength of 'snow' must be a number, got ''"),
+        ("snow=much@fine", "must be a number, got 'much'"),
+        ("snow=nan", r"must lie in -100\.\.100, got nan"),
+        ("snow=-100.5", r"must lie in -100\.\.100, got -100.5"),
+        ("=2", "--set: '=2' is no change; write one like snow=2"),
+        ("../snow=2", "is no change"),
+        ("", "is no change"),
+    ],
+)
+def test_what_is_no_change_is_refused_with_how_to_write_one(text, says):
+    with pytest.raises(UsageError, match=says):
+        parse_change(text, what="--set")
+
+
+def test_a_change_says_itself_in_words():
+    assert Change("snow", 2, "fine").text == "snow +2 (fine)"
+    assert Change("haze", -0.5).text == "haze -0.5"
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 5), (4, 3), (1, 2, 3)])

@@ -7,9 +7,12 @@ from capriccio.errors import JobError, UsageError
 from capriccio.rendering.grids import (
     Sheet,
     Table,
+    difference_of,
     enlarge,
     image_grid,
     near_square,
+    picture_of,
+    pictures_of,
     scale_to_reach,
     to_picture,
     to_uint8,
@@ -94,6 +97,20 @@ def test_labels_are_drawn_and_hostile_ones_do_no_harm():
     assert (blank == 255).all()
     assert (named != 255).any()
     Table(["\n" * 5000 + "\u202e\0"], ["a" * 100_000], (40, 60), title="t")
+
+
+def test_one_image_is_the_picture_it_is_in_a_batch():
+    images = torch.rand(2, 3, 4, 5) * 2 - 1
+    assert (
+        picture_of(images[1]).tobytes() == pictures_of(images)[1].tobytes() == to_picture(to_uint8(images)[1]).tobytes()
+    )
+
+
+def test_differences_are_black_where_there_are_none_and_four_times_as_large_elsewhere():
+    image = torch.zeros(1, 1, 3)
+    other = torch.tensor([[[0.0, 0.25, -1.0]]])
+    assert np.asarray(difference_of(image, other)).tolist() == np.asarray(difference_of(other, image)).tolist()
+    assert np.asarray(difference_of(image, other)).tolist() == [[0, 128, 255]]
 
 
 def test_enlarging_uses_whole_factors():

@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from PIL import Image
 
 from capriccio.errors import UsageError
 from capriccio.provenance import Provenance, read_provenance
-from capriccio.rendering.pictures import encode_picture, save_picture
+from capriccio.rendering.pictures import SUFFIXES, encode_picture, ending_of, format_of, save_picture
 
 RECORD = Provenance(model_hash="abc", licence="x", seeds=(7,))
 
@@ -48,6 +49,11 @@ def test_quality_decides_the_size(file_format):
 def test_what_a_format_cannot_hold_is_refused_with_one_that_can(arguments, says):
     with pytest.raises(UsageError, match=says):
         encode_picture(*arguments)
+
+
+def test_files_of_a_format_have_an_ending_that_names_it():
+    assert [ending_of(file_format) for file_format in ("png", "jpeg", "webp", "avif")] == ["png", "jpg", "webp", "avif"]
+    assert all(format_of(Path(f"x.{ending_of(file_format)}")) == file_format for file_format in SUFFIXES.values())
 
 
 def test_wrong_endings_and_qualities_are_named(tmp_path):

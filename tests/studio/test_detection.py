@@ -13,8 +13,7 @@ from PIL import Image
 
 from capriccio.loading.model import Model
 from capriccio.provenance import read_provenance
-from capriccio.studio.inverters import Watched
-from capriccio.studio.judging import sentence
+from capriccio.studio.watching import Watched
 from tests.loading.test_model import snapshot
 
 
@@ -76,11 +75,6 @@ def test_a_model_without_a_discriminator_says_so(serve):
         last = [line for line in events.iter_lines() if line.startswith("data:")][-1]
     assert '"state": "failed"' in last
     assert "discriminator" in last
-
-
-def test_verdicts_have_words():
-    assert sentence("made", 1 / 400).startswith("Made by this model. 1 in 400")
-    assert len({sentence(verdict, 0.5) for verdict in ("made", "not-made", "undecided", "out-of-domain")}) == 4
 
 
 def test_a_picture_that_is_sent_back_does_not_say_that_the_model_made_it():

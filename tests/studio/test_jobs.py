@@ -117,7 +117,7 @@ def test_latents_outlive_a_server(model, tmp_path):
 def test_one_client_may_not_take_every_place(tables):
     table = tables(per_client=2)
     jobs = [table.begin("walk", "greedy", endless) for _ in range(2)]
-    with pytest.raises(Full, match=r"2 of your films and projections are under way.*cancel it"):
+    with pytest.raises(Full, match=r"2 of your films, projections and detections are under way.*cancel it"):
         table.begin("walk", "greedy", endless)
     jobs.append(table.begin("walk", "other", endless))
     table.cancel(jobs[1].id)

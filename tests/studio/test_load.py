@@ -9,10 +9,11 @@ from concurrent.futures import wait
 import pytest
 
 from capriccio.rendering.look import Look
+from capriccio.studio.cache import Cache
 from capriccio.studio.guard import RateLimit
 from capriccio.studio.jobs import JobTable, Outcome
 from capriccio.studio.measures import Measures
-from capriccio.studio.pool import Cache, Pool
+from capriccio.studio.pool import Pool
 from capriccio.studio.recipes import Order, Recipe
 from capriccio.studio.worker import Full, Worker
 from tests.studio.waiting import until

@@ -59,6 +59,7 @@ def test_an_edited_picture_is_that_of_the_command_line(serve, model, monkeypatch
     assert np.abs(pixels(answer) - expected).max() <= 1
     assert np.abs(pixels(client.get("/picture?seed=4&psi=0.7")) - expected).max() > 1
     assert read_provenance(Image.open(io.BytesIO(answer.content))).edits == ("snow +2.5 (middle)",)
+    assert np.abs(pixels(client.get("/api/v1/edit?seed=4&psi=0.7&set=snow=%2b25e-1@middle")) - expected).max() <= 1
     for wrong in ("rain=1", "snow=999999", "snow=1@nowhere", "snow=1@99"):
         assert client.get(f"/api/v1/edit?seed=4&set={wrong}").status_code == 422
 
@@ -93,6 +94,7 @@ def test_a_conditional_network_has_classes(serve):
     first, second = (pixels(client.get(f"/picture?seed=1&class={c}")) for c in (0, 2))
     assert np.abs(first - second).max() > 1
     assert client.get("/picture?seed=1&class=3").status_code == 422
+    assert np.abs(pixels(client.get("/picture?seed=1")) - first).max() <= 1  # the first class, where none is named
 
 
 def test_enlarged_and_downloaded(serve):
@@ -120,7 +122,7 @@ def test_enlarged_and_downloaded(serve):
     ("/api/v1/mix?seed=1&mixed=2&layers=0-999999999", 422, "row"),
     ("/api/v1/mix?seed=1", 422, "mixed"),
     ("/api/v1/edit?seed=1&set=snow", 422, "snow=2"),
-    ("/api/v1/edit?seed=1&set=snow=NaN", 422, "snow=2"),
+    ("/api/v1/edit?seed=1&set=snow=NaN", 422, "must lie in -100..100"),
     ("/api/v1/edit?seed=1&set=snow=1", 422, "no editing directions"),
     ("/api/v1/edit?seed=1&set=../x=1", 422, "no change"),
     ("/?seed=%3Cscript%3E", 422, "seed"),

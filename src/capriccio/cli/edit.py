@@ -14,14 +14,13 @@ from capriccio.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from capriccio.latent.directions import Directions
-    from capriccio.rendering.edit import Move
 
 
 def run(argv: Sequence[str]) -> int:
     """Paint the edited pictures and say which files were written."""
     asked = _parser().read(argv)
-    from capriccio.latent.directions import load_directions
-    from capriccio.rendering.edit import EditRequest, save_edited
+    from capriccio.latent.directions import load_directions, parse_change
+    from capriccio.rendering.edit import EditRequest, moves_of, save_edited
 
     source = source_of(asked.seeds, "--seeds")
     look = look_of(asked)
@@ -33,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     if not asked.set:
         raise UsageError(f"--set is missing: NAME=STRENGTH, such as --set {directions.names[0]}=2. "
                          f"There are: {', '.join(directions.names)}.")  # fmt: skip
-    moves = tuple(_move(text, directions) for text in asked.set)
+    moves = moves_of([parse_change(text, what="--set") for text in asked.set], directions)
     request = EditRequest(source=source, moves=moves, look=look, batch=asked.batch)
     with shown_progress("editing") as progress:
         written = save_edited(
@@ -43,22 +42,6 @@ def run(argv: Sequence[str]) -> int:
             f"'{written[-1].name}'.")  # fmt: skip
     tell_written(written, told, as_json=asked.json)
     return 0
-
-
-def _move(text: str, directions: Directions) -> Move:
-    """Return what NAME=STRENGTH or NAME=STRENGTH@LAYERS says."""
-    from capriccio.rendering.edit import Move
-
-    name, equals, rest = text.partition("=")
-    strength, at, layers = rest.partition("@")
-    direction = directions[name.strip()]
-    if not equals:
-        raise UsageError(f"--set: '{text}' has no strength; write {name}=2, or {name}=2@middle for some layers.")
-    try:
-        steps = float(strength)
-    except ValueError:
-        raise UsageError(f"--set: the strength of '{name}' must be a number, got '{strength}'.") from None
-    return Move(direction=direction, strength=steps, layers=layers.strip() if at else None)
 
 
 def _show(directions: Directions, *, as_json: bool) -> None:

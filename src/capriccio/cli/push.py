@@ -72,14 +72,14 @@ def _numbers(path: str, model: Model) -> list[dict[str, Any]]:
 def _sheet(model: Model) -> bytes:
     """Return a sheet of samples that carries what made it."""
     from capriccio.provenance import Provenance
-    from capriccio.rendering.grids import image_grid, to_picture, to_uint8
+    from capriccio.rendering.grids import image_grid, picture_of
     from capriccio.rendering.pictures import encode_picture
 
     pictures = []
     for seed in _SAMPLE_SEEDS:
         label = model.label(seed % model.c_dim) if model.c_dim else None
         ws = model.ws(seeds=[seed], c=label, truncation_psi=_SAMPLE_PSI)
-        pictures.append(to_picture(to_uint8(model.images(ws))[0]))
+        pictures.append(picture_of(model.images(ws)[0]))
     made = Provenance(
         model_hash=model.model_hash,
         licence=model.licence,

@@ -179,7 +179,12 @@ def _parser() -> CommandParser:
         help="SQLite file for films, projections and latents: they outlive a restart, and servers may share it. "
         "null = kept in memory.",
     )  # fmt: skip
-    flag("--jobs-per-client", type=int, default=3, help="Films and projections of one client that wait or run.")
+    flag(
+        "--jobs-per-client",
+        type=int,
+        default=3,
+        help="Films, projections and detections of one client that wait or run.",
+    )
     flag("--rate-limit", type=float, default=0.0, help="Requests a second of one client; 0 = any number.")
     flag("--access-log", action=YES_NO, default=True, help="Write a line for every answer to standard error.")
     return parser

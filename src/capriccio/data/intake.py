@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from capriccio.config import ImageShape
 from capriccio.data.building.crops import centre_window, largest_window
-from capriccio.data.building.decoding import decode_photograph
+from capriccio.data.building.decoding import OVERSIZE, decode_photograph
 from capriccio.data.building.recipe import Recipe
 from capriccio.data.building.resampling import resize
 from capriccio.data.lanes import Picture
@@ -20,9 +20,6 @@ from capriccio.errors import DatasetError
 
 RECIPES = {channels: Recipe(channels=channels) for channels in (1, 3, 4)}
 """How `capriccio dataset build` makes pictures where nothing else is asked for; by number of channels."""
-
-_OVERSIZE = 1.4
-"""Photographs are decoded at this many times the size they are reduced to, where the format can decode in part."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def to_pixels(data: bytes, shape: ImageShape) -> Pixels:
     height, width = read_header(data).size
     if height < size[0] or width < size[1]:
         raise PictureError(f"is too small: {height}×{width}, needed at least {size[0]}×{size[1]}")
-    shrink = min(_OVERSIZE * size[0] / largest_window(height, width, size)[0], 1.0)
+    shrink = min(OVERSIZE * size[0] / largest_window(height, width, size)[0], 1.0)
     image = decode_photograph(data, recipe.mode, recipe.background, (height * shrink, width * shrink))
     window = centre_window(image.height, image.width, size)
     return as_pixels(resize(image, size, window, resample=recipe.filter))

@@ -11,7 +11,6 @@ weights, ``NAME.directions.json``, and are found by hash.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,12 +56,32 @@ class Direction:
     """How it was found."""
 
     def __post_init__(self) -> None:
-        if not self.name or not all(letter.isalnum() or letter in "-_" for letter in self.name):
+        if not _is_name(self.name):
             raise UsageError(f"a direction's name is made of letters, digits, '-' and '_', got '{self.name}'.")
         if self.vector.ndim != 1 or not torch.isfinite(self.vector).all():
             raise ShapeError(f"direction '{self.name}' must be one vector of finite numbers.")
         if not self.rows:
             raise UsageError(f"direction '{self.name}' moves no latent row; name a layer.")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is to be changed, as people write it, "snow=2@fine": a direction by its name, how far, and where."""
+
+    name: str
+    """Of the direction."""
+    strength: float
+    """Steps; negative = back."""
+    layers: str | None = None
+    """Rows that move (see :data:`capriccio.latent.mixing.Layers`); None = the direction's own."""
+
+    def __post_init__(self) -> None:
+        check_strength(self.name, self.strength)
+
+    @property
+    def text(self) -> str:
+        """The change in words: "snow +2 (fine)"."""
+        return f"{self.name} {self.strength:+g}" + (f" ({self.layers})" if self.layers else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +148,7 @@ def move(ws: Tensor, direction: Direction, strength: float, layers: Layers | Non
     if ws.ndim != 3 or ws.shape[2] != len(direction.vector):
         raise ShapeError(f"ws must be [N, num_ws, {len(direction.vector)}] to move along '{direction.name}', "
                          f"got {list(ws.shape)}.")  # fmt: skip
-    if not (math.isfinite(strength) and abs(strength) <= MAX_STRENGTH):
-        raise UsageError(f"the strength of '{direction.name}' must lie in -{MAX_STRENGTH:g}..{MAX_STRENGTH:g}, "
-                         f"got {strength}.")  # fmt: skip
+    check_strength(direction.name, strength)
     rows = direction.rows if layers is None else rows_named(layers, ws.shape[1])
     if rows[-1] >= ws.shape[1]:
         raise ShapeError(f"'{direction.name}' moves row {rows[-1]}; these latents have rows 0-{ws.shape[1] - 1}.")
@@ -140,9 +157,43 @@ def move(ws: Tensor, direction: Direction, strength: float, layers: Layers | Non
     return moved
 
 
+def parse_change(text: str, *, what: str) -> Change:
+    """Return the change that NAME=STRENGTH or NAME=STRENGTH@LAYERS says: ``snow=2``, ``haze=-.5@fine``.
+
+    Args:
+        text: what somebody wrote.
+        what: what it was given as, for messages.
+
+    Raises: UsageError for anything else, or a strength out of range. Whether there are such a direction and such rows
+        only a network tells.
+    """
+    name, equals, rest = (part.strip() for part in text.partition("="))
+    strength, at, layers = (part.strip() for part in rest.partition("@"))
+    if not _is_name(name):
+        raise UsageError(f"{what}: '{text}' is no change; write one like snow=2 or haze=-1@fine.")
+    if not equals:
+        raise UsageError(f"{what}: '{text}' has no strength; write {name}=2, or {name}=2@middle for some layers.")
+    try:
+        steps = float(strength)
+    except ValueError:
+        raise UsageError(f"{what}: the strength of '{name}' must be a number, got '{strength}'.") from None
+    return Change(name, steps, layers if at else None)
+
+
+def check_strength(name: str, strength: float) -> None:
+    """Raise UsageError if nothing can be moved so far along the direction ``name``."""
+    if not abs(strength) <= MAX_STRENGTH:  # nor is NaN
+        raise UsageError(f"the strength of '{name}' must lie in -{MAX_STRENGTH:g}..{MAX_STRENGTH:g}, "
+                         f"got {strength}.")  # fmt: skip
+
+
 def rows_named(layers: Layers, num_ws: int) -> tuple[int, ...]:
     """Return the rows of ``layers`` like :func:`capriccio.latent.mixing.rows_of`; "all" names every row."""
     return tuple(range(num_ws)) if layers == "all" else rows_of(layers, num_ws)
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and all(letter.isalnum() or letter in "-_" for letter in text)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from capriccio.errors import UsageError
-from capriccio.latent.directions import Direction, move, rows_named
+from capriccio.latent.directions import Change, Direction, Directions, check_strength, move, rows_named
 from capriccio.latent.files import Latents, save_latents
 from capriccio.latent.mixing import Layers, describe_rows
 from capriccio.progress import Progress
@@ -20,7 +20,7 @@ from capriccio.rendering.generate import paint
 from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach
 from capriccio.rendering.look import Look
 from capriccio.rendering.mix import READABLE_SIDE
-from capriccio.rendering.pictures import save_picture
+from capriccio.rendering.pictures import ending_of, save_picture
 from capriccio.rendering.sources import (
     LatentSource,
     Source,
@@ -49,8 +49,7 @@ class Move:
     """Rows that move; None = the direction's own."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.strength):
-            raise UsageError(f"the strength of '{self.direction.name}' must be a finite number, got {self.strength}.")
+        check_strength(self.direction.name, self.strength)
 
     def text(self, num_ws: int) -> str:
         """Return "snow +2", with the layers where they are not the direction's own."""
@@ -58,6 +57,11 @@ class Move:
         if self.layers is None:
             return told
         return f"{told} ({'all' if self.layers == 'all' else describe_rows(rows_named(self.layers, num_ws), num_ws)})"
+
+
+def moves_of(changes: Sequence[Change], directions: Directions) -> tuple[Move, ...]:
+    """Return the moves along ``directions`` that are asked for. Raises: UsageError for a name that is not there."""
+    return tuple(Move(direction=directions[c.name], strength=c.strength, layers=c.layers) for c in changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +145,7 @@ def save_edited(
     edited.ws(0, 1)  # a move that does not fit is said before anything is written
     told = tuple(one.text(model.num_ws) for one in request.moves)
     table = _table(model, source, told)
-    ending = "jpg" if file_format == "jpeg" else file_format
+    ending = ending_of(file_format)
     written: dict[Path, None] = {}
     kept = []
     for start in range(0, len(source), request.batch):

@@ -12,9 +12,9 @@ from PIL import Image
 from capriccio.errors import UsageError
 from capriccio.progress import Progress
 from capriccio.provenance import PictureFormat, Provenance
-from capriccio.rendering.grids import MAX_SHEET_PIXELS, Sheet, near_square, picture_size, to_picture, to_uint8
+from capriccio.rendering.grids import MAX_SHEET_PIXELS, Sheet, near_square, picture_size, pictures_of
 from capriccio.rendering.look import Look
-from capriccio.rendering.pictures import save_picture
+from capriccio.rendering.pictures import ending_of, save_picture
 from capriccio.rendering.sources import LatentSource, Source, open_source, provenance_of
 from capriccio.runtime import Processes
 
@@ -103,7 +103,7 @@ def save_generated(
     """
     processes = processes or Processes()
     source = open_source(model, request.source, request.look)
-    ending = "jpg" if files.file_format == "jpeg" else files.file_format
+    ending = ending_of(files.file_format)
     cell = picture_size(model.channels, model.size)
     length = min(MAX_GRID_CELLS, max(1, MAX_SHEET_PIXELS // (2 * cell[0] * cell[1]))) if files.grid else request.batch
     parts = [(start, min(start + length, len(source))) for start in range(0, len(source), length)]
@@ -138,7 +138,7 @@ def paint(model: Model, source: LatentSource, look: Look, start: int, stop: int)
     seeds = [source.noise_seed(i) for i in range(start, stop)] if look.noise_mode == "random" else None
     maps = source.noise_maps(start, stop) if look.noise_mode == "const" else None
     images = model.images(source.ws(start, stop), noise_mode=look.noise_mode, noise_seeds=seeds, noise_maps=maps)
-    return [to_picture(pixels) for pixels in to_uint8(images)]
+    return pictures_of(images)
 
 
 def _paint(

@@ -15,9 +15,9 @@ from capriccio.latent.mixing import Layers, describe_rows, level_of_row, mix, ro
 from capriccio.progress import Progress
 from capriccio.provenance import PictureFormat, Provenance
 from capriccio.rendering.generate import paint
-from capriccio.rendering.grids import Table, enlarge, picture_size, scale_to_reach, to_picture, to_uint8
+from capriccio.rendering.grids import Table, enlarge, picture_size, pictures_of, scale_to_reach
 from capriccio.rendering.look import Look
-from capriccio.rendering.pictures import format_of, save_picture
+from capriccio.rendering.pictures import ending_of, format_of, save_picture
 from capriccio.rendering.sources import LatentSource, Source, open_source, provenance_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def save_mix(
     for row, picture in enumerate(_sources(model, request, rows)):
         table.put(row, -1, enlarge(picture, scale))
     written = {path: None}
-    ending = "jpg" if cell_format == "jpeg" else cell_format
+    ending = ending_of(cell_format)
     for done, cell in enumerate(_cells(model, request, rows, columns, layers), 1):
         table.put(cell.row, cell.column, enlarge(cell.image, scale))
         if cells is not None:
@@ -145,14 +145,14 @@ def _cells(
         places = [divmod(i, count) for i in range(start, min(start + request.batch, len(rows) * count))]
         ws = torch.cat([mix(rows.ws(row, row + 1), columns.ws(column, column + 1), layers) for row, column in places])
         seeds = [rows.noise_seed(row) for row, _ in places] if look.noise_mode == "random" else None
-        images = to_uint8(model.images(ws, noise_mode=look.noise_mode, noise_seeds=seeds))
-        for (row, column), pixels in zip(places, images, strict=True):
+        images = model.images(ws, noise_mode=look.noise_mode, noise_seeds=seeds)
+        for (row, column), picture in zip(places, pictures_of(images), strict=True):
             record = provenance_of(model, look, rows, row, row + 1, kind="mix")
             yield MixedCell(
                 row=row,
                 column=column,
                 stem=f"{rows.stem(row)}_{columns.stem(column)}",
-                image=to_picture(pixels),
+                image=picture,
                 provenance=_mixed(record, columns, column, column + 1, layers),
             )
 

@@ -32,6 +32,11 @@ def format_of(path: Path) -> PictureFormat:
     return SUFFIXES[suffix]
 
 
+def ending_of(file_format: PictureFormat) -> str:
+    """Return the ending, without a dot, of files of a format."""
+    return "jpg" if file_format == "jpeg" else file_format
+
+
 def encode_picture(
     picture: Image.Image, file_format: PictureFormat, provenance: Provenance, *, quality: int = 90
 ) -> bytes:
@@ -47,9 +52,7 @@ def encode_picture(
     """
     if not 1 <= quality <= 100:
         raise UsageError(f"quality must lie in 1..100, got {quality}.")
-    if file_format == "jpeg" and picture.mode == "RGBA":
-        raise UsageError("JPEG holds no transparency, and this model paints with alpha. Choose png, webp or avif.")
-    check_size(picture.size, file_format)
+    check_fits(file_format, picture.size, alpha=picture.mode == "RGBA")
     options: dict[str, Any] = save_options(provenance, file_format)
     if file_format != "png":
         options["quality"] = quality
@@ -64,8 +67,10 @@ def encode_picture(
     return file.getvalue()
 
 
-def check_size(size: tuple[int, int], file_format: PictureFormat) -> None:
-    """Raise UsageError if ``file_format`` cannot hold a picture of ``size`` (width, height)."""
+def check_fits(file_format: PictureFormat, size: tuple[int, int], *, alpha: bool) -> None:
+    """Raise UsageError if a format cannot hold a picture of ``size`` (width, height), or its transparency."""
+    if file_format == "jpeg" and alpha:
+        raise UsageError("JPEG holds no transparency, and this model paints with alpha. Choose png, webp or avif.")
     longest = _LONGEST_SIDE[file_format]
     if max(size) > longest:
         raise UsageError(f"{file_format} holds at most {longest} pixels a side, this picture has {size[1]}×{size[0]}. "

@@ -22,7 +22,7 @@ from capriccio.inversion.targets import Target, to_images
 from capriccio.latent.files import Latents, load_latents, save_latents
 from capriccio.loading.model import Model
 from capriccio.provenance import Provenance
-from capriccio.rendering.grids import Pixels, enlarge, image_grid, scale_to_reach, to_picture, to_uint8
+from capriccio.rendering.grids import Pixels, enlarge, image_grid, picture_of, scale_to_reach
 from capriccio.rendering.pictures import save_picture
 from capriccio.rendering.tuned_sources import TUNING_FILE
 
@@ -149,7 +149,7 @@ def _save_one(
     provenance = Provenance(
         model_hash=model.model_hash, licence=model.licence, kind="projection", latents=(target.path.name,)
     )
-    original, found = (to_picture(to_uint8(x[None])[0]) for x in (image, result.images[0]))
+    original, found = (picture_of(x) for x in (image, result.images[0]))
     # Without a record: it is the caller's picture, cut and resized, and no network made it.
     with replacing(folder / "target.png") as file:
         original.save(file, "PNG")
@@ -183,9 +183,7 @@ def _save_one(
 
 
 def _save_film(path: Path, original: Image.Image, frames: Sequence[Tensor], scale: int) -> None:
-    pictures = [
-        image_grid([enlarge(original, scale), enlarge(to_picture(to_uint8(f[None])[0]), scale)], 2) for f in frames
-    ]
+    pictures = [image_grid([enlarge(original, scale), enlarge(picture_of(f), scale)], 2) for f in frames]
     with replacing(path) as file:
         pictures[0].save(
             file, "WEBP", save_all=True, append_images=pictures[1:], duration=_FRAME_MILLISECONDS, loop=0, quality=85

@@ -21,7 +21,7 @@ from capriccio.latent.files import Latents, load_latents, save_latents
 from capriccio.loading.model import Model
 from capriccio.perception.protocols import PerceptualDistance
 from capriccio.provenance import Provenance
-from capriccio.rendering.grids import enlarge, image_grid, scale_to_reach, to_picture, to_uint8
+from capriccio.rendering.grids import enlarge, image_grid, picture_of, scale_to_reach
 from capriccio.rendering.pictures import save_picture
 from capriccio.rendering.projection import (
     LATENTS_FILE,
@@ -139,7 +139,7 @@ def _tune(
 def _save_one(model: Model, tuned: Tuned, i: int, one: _Projected, path: Path, identity: str) -> None:
     record = _provenance(tuned.model, (one.target.path.name,))
     before = model.images(one.latents.ws, noise_maps=one.latents.noise or None)
-    shown = [to_picture(to_uint8(x[None])[0]) for x in (one.image[0], before[0], tuned.images[i])]
+    shown = [picture_of(x) for x in (one.image[0], before[0], tuned.images[i])]
     scale = scale_to_reach(SHOWN_SIDE, model.size)
     save_picture(one.folder / "tuned.png", shown[-1], record)
     save_picture(one.folder / "side-by-side.png", image_grid([enlarge(p, scale) for p in shown], 3), record)

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from capriccio.detection.detect import Judged
 from capriccio.detection.detector import BASE_RATES
 from capriccio.detection.scoring import Calibration, Numbers
 from capriccio.provenance import read_provenance
 from capriccio.rendering.curves import Curve, Plot
-from capriccio.rendering.grids import enlarge, image_grid, to_picture, to_uint8
+from capriccio.rendering.grids import difference_of, enlarge, image_grid, picture_of
 from capriccio.rendering.report import DataTable, Figure, Figures, Report, Section
 
 NUM_BINS = 24
@@ -28,7 +27,6 @@ IN_WORDS = {
     "out-of-domain": "out of domain: it scores like neither",
     "error": "could not be judged",
 }
-_DIFFERENCE_GAIN = 4.0
 
 
 def said_of_itself(picture: str | os.PathLike[str] | Image.Image, model_hash: str) -> str:
@@ -40,16 +38,43 @@ def said_of_itself(picture: str | os.PathLike[str] | Image.Image, model_hash: st
     return f"its metadata says it was made by {whose}; metadata can be forged"
 
 
+def verdict_sentence(verdict: str, p_not_made: float) -> str:
+    """Return a verdict in plain words, with what it means; IN_WORDS has the short ones."""
+    if verdict == "made":
+        return (f"Made by this model. 1 in {max(1, round(1 / p_not_made)):,} real photographs of this kind would be "
+                "reconstructed this well.")  # fmt: skip
+    return {
+        "not-made": "Not made by this model: its own pictures are reconstructed better than this one.",
+        "undecided": "Undecided: photographs and pictures of this model are reconstructed about this well.",
+        "out-of-domain": "Unlike both: neither this model's pictures nor the photographs it is compared with are "
+        "reconstructed like this one, so nothing can be said.",
+    }.get(verdict, "No verdict.")
+
+
+def score_shares(calibration: Calibration, scores: Sequence[float] = ()) -> tuple[Numbers, dict[str, Numbers]]:
+    """Return the edges of bins that hold all scores, and which share of each kind of pictures lies in each bin.
+
+    The kinds are "made" and "real", known pictures, and "judged", those of ``scores``; one without pictures has zeros.
+    """
+    kinds = {"made": calibration.made, "real": calibration.real, "judged": np.asarray(scores, dtype=np.float64)}
+    everything = np.concatenate(list(kinds.values()))
+    edges = np.linspace(everything.min(), everything.max(), NUM_BINS + 1)
+    return edges, {kind: np.histogram(of, edges)[0] / max(len(of), 1) for kind, of in kinds.items()}
+
+
 def score_histogram(calibration: Calibration, scores: Sequence[float] = ()) -> Plot:
     """Return how known pictures score, as the paper's figure does for distances, and where ``scores`` lie."""
-    parts = [calibration.made, calibration.real, np.asarray(scores, dtype=np.float64)]
-    everything = np.concatenate(parts)
-    edges = np.linspace(everything.min(), everything.max(), NUM_BINS + 1)
-    curves = [Curve(name="made by the network", points=_shares(calibration.made, edges))]
+    edges, shares = score_shares(calibration, scores)
+    centres = (edges[:-1] + edges[1:]) / 2
+    names = {"made": "made by the network"}
     if len(calibration.real):
-        curves.append(Curve(name="photographs", points=_shares(calibration.real, edges)))
+        names["real"] = "photographs"
     if len(scores):
-        curves.append(Curve(name="these pictures", points=_shares(np.asarray(scores), edges)))
+        names["judged"] = "these pictures"
+    curves = [
+        Curve(name=name, points=list(zip(centres.tolist(), shares[kind].tolist(), strict=True)))
+        for kind, name in names.items()
+    ]
     return Plot(curves=curves, x_label="score (higher = more likely made)", y_label="share of pictures")
 
 
@@ -66,9 +91,9 @@ def verdict_table(judged: Sequence[Judged]) -> DataTable:
 def verdict_sheet(judged: Sequence[Judged], *, scale: int = 1) -> Image.Image:
     """Return pictures in a row, their reconstructions below, and below those the differences, four times enlarged."""
     pairs = [(j.picture, j.reconstruction) for j in judged if j.picture is not None and j.reconstruction is not None]
-    cells = [_painted(picture) for picture, _ in pairs]
-    cells += [_painted(reconstruction) for _, reconstruction in pairs]
-    cells += [_difference(*pair) for pair in pairs]
+    cells = [picture_of(picture) for picture, _ in pairs]
+    cells += [picture_of(reconstruction) for _, reconstruction in pairs]
+    cells += [difference_of(*pair) for pair in pairs]
     return image_grid([enlarge(cell, scale) for cell in cells], len(pairs))
 
 
@@ -79,9 +104,9 @@ def verdict_report(judged: Sequence[Judged], calibration: Calibration, title: st
     pictures = [
         Figures(
             figures=[
-                Figure(image=_painted(j.picture), caption=f"{j.verdict.file}: {IN_WORDS[j.verdict.verdict]}"),
-                Figure(image=_painted(j.reconstruction), caption="what the network can paint of it"),
-                Figure(image=_difference(j.picture, j.reconstruction), caption="difference, four times enlarged"),
+                Figure(image=picture_of(j.picture), caption=f"{j.verdict.file}: {IN_WORDS[j.verdict.verdict]}"),
+                Figure(image=picture_of(j.reconstruction), caption="what the network can paint of it"),
+                Figure(image=difference_of(j.picture, j.reconstruction), caption="difference, four times enlarged"),
             ]
         )
         for j in shown
@@ -98,21 +123,6 @@ def verdict_report(judged: Sequence[Judged], calibration: Calibration, title: st
 
 
 _COLUMNS = ("distance", "score", "p_made", "p_not_made")
-
-
-def _shares(values: Numbers, edges: Numbers) -> list[tuple[float, float]]:
-    counts, _ = np.histogram(values, edges)
-    centres = (edges[:-1] + edges[1:]) / 2
-    return [(float(x), float(n) / max(len(values), 1)) for x, n in zip(centres, counts, strict=True)]
-
-
-def _painted(image: Tensor) -> Image.Image:
-    return to_picture(to_uint8(image[None])[0])
-
-
-def _difference(picture: Tensor, reconstruction: Tensor) -> Image.Image:
-    """Return |difference| as a picture: black = the same."""
-    return _painted((picture.cpu() - reconstruction.cpu()).abs() * _DIFFERENCE_GAIN - 1)
 
 
 def _number(value: float) -> str:

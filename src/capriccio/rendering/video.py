@@ -25,7 +25,7 @@ from capriccio.progress import Progress
 from capriccio.provenance import PictureFormat, Provenance, save_options
 from capriccio.rendering.grids import Pixels, enlarge, picture_size, to_picture, to_uint8
 from capriccio.rendering.look import Look
-from capriccio.rendering.pictures import check_size
+from capriccio.rendering.pictures import check_fits
 from capriccio.rendering.sources import Source, open_source, provenance_of
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class _Reel(Image.Image):
 
 def _write_animation(file: BinaryIO, film: Film, file_format: PictureFormat, report: Progress) -> None:
     request = film.request
-    check_size(film.size, file_format)
+    check_fits(file_format, film.size, alpha=film.model.channels == 4)
     # Whole milliseconds whose sum stays right: at 30 frames per second 33, 34, 33 …
     ends = [round(1000 * (i + 1) / request.frames_per_second) for i in range(len(film))]
     durations = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]

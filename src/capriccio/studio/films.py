@@ -30,11 +30,7 @@ router = APIRouter(prefix="/api/v1")
 @router.post("/walks", tags=["films"], status_code=202, responses=documented(401, 404, 413, 422, 429, 503))
 async def begin_walk(asked: Annotated[WalkRequest, Body()], request: Request, studio: StudioPart) -> JobState:
     """Begin a film through key pictures; the answer names the job, which tells its progress."""
-    classes = studio.model.c_dim
-    look = Look(
-        truncation_psi=studio.settings.psi if asked.psi is None else asked.psi,
-        class_index=0 if asked.class_index is None and classes else asked.class_index,
-    )
+    look = studio.look(asked.psi, asked.class_index)
     frames = len(asked.keys) * asked.seconds_per_key * asked.frames_per_second
     if frames > MAX_FRAMES:
         raise Problem(422, f"The film would have {frames:.0f} frames; at most {MAX_FRAMES} are made here. "

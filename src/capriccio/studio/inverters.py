@@ -6,36 +6,22 @@ meanwhile. They are used on the worker's thread alone.
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import torch
-from PIL import Image
-from torch import Tensor
-
 from capriccio.background import in_background
 from capriccio.data.cache import cache_folder
 from capriccio.detection.calibrate import is_calibrated, stored_calibration
 from capriccio.detection.detector import Detector, detecting_projector
-from capriccio.inversion.problem import Step
-from capriccio.inversion.project import Projection, Projector
+from capriccio.inversion.project import Projector
 from capriccio.progress import Progress
-from capriccio.provenance import Provenance
-from capriccio.rendering.grids import to_picture, to_uint8
-from capriccio.rendering.pictures import encode_picture
-from capriccio.studio.jobs import Tell
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
 
-SHOW_EVERY = 2
-"""A reconstruction is sent after so many steps."""
-
-MOST = 6
+MAX_PROJECTORS = 6
 """Projectors kept; each holds the statistics of W of its class."""
 
 BREATHE_SECONDS = 0.05
@@ -80,7 +66,7 @@ class Inverters:
     def _ready(self, name: str, build: Callable[[Progress], _Built], breathe: Breathe) -> _Built:
         """Return what was built by ``name``; until it is there ``breathe`` is called."""
         if name not in self._built:
-            if len(self._built) >= MOST:
+            if len(self._built) >= MAX_PROJECTORS:
                 self._built.pop(next(iter(self._built)))
             self._built[name] = _Building(build)
         building: _Building[_Built] = self._built[name]
@@ -101,52 +87,3 @@ class _Building(Generic[_Built]):
 
     def _measuring(self, done: int, total: int) -> None:
         self.measured = done, total
-
-
-class Watched:
-    """A projection of one picture, told step by step with what it looks like."""
-
-    def __init__(self, model: Model, target: Tensor, tell: Tell) -> None:
-        self._model, self._target, self._tell = model, target, tell
-        self.shown: dict[str, Any] = {"given": _plain(target)}
-        self._distances: list[float] = []
-
-    def step(self, step: Step) -> None:
-        """Tell a step; the last ones may be skipped, when the projection stops early."""
-        self._distances.append(round(float(step.distances[0]), 5))
-        if step.step % SHOW_EVERY == 1 or step.step == step.num_steps:
-            self.show(step.images)
-        self._tell({"done": step.step, "total": step.num_steps, "distances": self._distances, **self.shown})
-
-    def wait(self, measured: tuple[int, int] = (0, 0)) -> None:
-        """Tell that nothing is to be seen yet, and how much was measured of the network for it, which is done once."""
-        self._tell({"done": 0, "total": 1, "measured": list(measured), "distances": [], **self.shown})
-
-    def project(self, projector: Projector) -> Projection:
-        """Project to the end."""
-        self.wait()
-        projection = projector.project(self._target, on_step=self.step)
-        self.show(projection.images)
-        return projection
-
-    def show(self, images: Tensor) -> None:
-        """Put a reconstruction beside the picture, and where they differ."""
-        self.shown["image"] = _painted(self._model, images)
-        self.shown["difference"] = _painted(self._model, (images.cpu() - self._target).abs() * 2 - 1)
-
-
-def _painted(model: Model, images: Tensor) -> str:
-    """Return the first image, which the model painted, as a PNG file in base 64."""
-    record = Provenance(model_hash=model.model_hash, licence=model.licence, kind="projection")
-    return base64.b64encode(encode_picture(_picture(images), "png", record)).decode()
-
-
-def _plain(images: Tensor) -> str:
-    """Return the first image as a PNG file in base 64 without a record: no network made it."""
-    file = io.BytesIO()
-    _picture(images).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _picture(images: Tensor) -> Image.Image:
-    return to_picture(to_uint8(torch.as_tensor(images).detach().clamp(-1, 1))[0])

@@ -27,10 +27,10 @@ BEAT_SECONDS = 2.0
 LOST_SECONDS = 15.0
 """A job that is not over has failed when its server gave no sign for so long."""
 
-KEPT_SECONDS = 24 * 3600.0
-"""How long results are kept."""
+STORED_SECONDS = 24 * 3600.0
+"""How long results are kept in the file."""
 
-MAX_JOBS, MAX_LATENTS = 500, 2000
+MAX_STORED_JOBS, MAX_STORED_LATENTS = 500, 2000
 """Most of each that are kept; the oldest go first."""
 
 _SCHEMA = """
@@ -99,9 +99,9 @@ class JobFile:
                 (job_id, json.dumps(view.told), view.version, view.over, now, now, file, media_type, file_name),
             )
             if view.over:
-                base.execute("DELETE FROM jobs WHERE beat < ?", (now - KEPT_SECONDS,))
+                base.execute("DELETE FROM jobs WHERE beat < ?", (now - STORED_SECONDS,))
                 base.execute("DELETE FROM jobs WHERE over AND id NOT IN "
-                             "(SELECT id FROM jobs ORDER BY beat DESC LIMIT ?)", (MAX_JOBS,))  # fmt: skip
+                             "(SELECT id FROM jobs ORDER BY beat DESC LIMIT ?)", (MAX_STORED_JOBS,))  # fmt: skip
 
     def look(self, job_id: str) -> JobView | None:
         """Return how a job of any server stands, and note that somebody looked."""
@@ -151,7 +151,7 @@ class JobFile:
             base.execute("INSERT OR REPLACE INTO latents (id, file, used) VALUES (?, ?, ?)",
                          (latent_id, file, time.time()))  # fmt: skip
             base.execute("DELETE FROM latents WHERE id NOT IN (SELECT id FROM latents ORDER BY used DESC LIMIT ?)",
-                         (MAX_LATENTS,))  # fmt: skip
+                         (MAX_STORED_LATENTS,))  # fmt: skip
 
     def latent(self, latent_id: str) -> bytes | None:
         """Return a latent's file, if it is there."""

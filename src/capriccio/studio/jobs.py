@@ -1,4 +1,5 @@
-"""Long jobs of clients: films and projections. Each has an id nobody can guess, tells its progress, can be cancelled.
+"""Long jobs of clients: films, projections and detections. Each has an id nobody can guess, tells its progress, and can
+be cancelled.
 
 The table is this process's own, and may be backed by a file (:mod:`capriccio.studio.job_file`) that outlives it and
 that several servers share. A job whose client no longer listens ends; finished ones are forgotten after a while.
@@ -22,13 +23,13 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 OVER: tuple[State, ...] = ("done", "failed", "cancelled")
 """States that are the last."""
 
-KEPT_SECONDS = 600.0
+REMEMBERED_SECONDS = 600.0
 """How long what a job made is kept in memory."""
 
 DESERTED_SECONDS = 60.0
 """How long a job goes on while nobody listens or asks."""
 
-MAX_KEPT = 64
+MAX_REMEMBERED = 64
 """Most jobs remembered; the oldest finished ones go first."""
 
 TOLD_EVERY = 0.25
@@ -146,8 +147,8 @@ class JobTable:
             self._forget()
             under_way = sum(not other.over and other.client == client for other in self._jobs.values())
             if under_way >= self._per_client:
-                raise Full(f"{under_way} of your films and projections are under way, the most for one client; "
-                           "wait for one, or cancel it", 10)  # fmt: skip
+                raise Full(f"{under_way} of your films, projections and detections are under way, the most for one "
+                           "client; wait for one, or cancel it", 10)  # fmt: skip
             self._jobs[job.id] = job
         try:
             self._worker.begin(job)
@@ -203,9 +204,9 @@ class JobTable:
     def _forget(self) -> None:
         now = time.monotonic()
         over = sorted((job for job in self._jobs.values() if job.over), key=lambda job: job.ended)
-        surplus = len(self._jobs) - MAX_KEPT
+        surplus = len(self._jobs) - MAX_REMEMBERED
         for place, job in enumerate(over):
-            if place < surplus or now - job.ended > KEPT_SECONDS:
+            if place < surplus or now - job.ended > REMEMBERED_SECONDS:
                 del self._jobs[job.id]
                 self._noted.pop(job.id, None)
 

@@ -6,24 +6,21 @@ import json
 from dataclasses import replace
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Query, Request
 
 from capriccio.detection.detect import Judged
 from capriccio.detection.detector import BASE_RATES
-from capriccio.detection.scoring import Calibration, Numbers
+from capriccio.detection.scoring import Calibration
 from capriccio.errors import SnapshotError
 from capriccio.rendering.report import render_report
-from capriccio.rendering.verdicts import verdict_report
+from capriccio.rendering.verdicts import score_shares, verdict_report, verdict_sentence
 from capriccio.studio.answers import JobState
-from capriccio.studio.inverters import Watched
 from capriccio.studio.jobs import Outcome, Tell
 from capriccio.studio.kept import called
 from capriccio.studio.problems import Problem, documented
 from capriccio.studio.service import Studio, StudioPart
 from capriccio.studio.uploads import BINARY_BODY, Target, received_picture
-
-HISTOGRAM_BINS = 24
+from capriccio.studio.watching import Watched
 
 router = APIRouter(prefix="/api/v1", tags=["detection"])
 
@@ -62,7 +59,7 @@ def _judge(studio: Studio, target: Target, name: str, tell: Tell) -> Outcome:
         verdict.to_dict()
         | common
         | {
-            "sentence": sentence(verdict.verdict, verdict.p_not_made),
+            "sentence": verdict_sentence(verdict.verdict, verdict.p_not_made),
             "base_rates": BASE_RATES,
             "histograms": _histograms(detector.calibration),
         }
@@ -72,27 +69,7 @@ def _judge(studio: Studio, target: Target, name: str, tell: Tell) -> Outcome:
     return Outcome(facts | watched.shown, page.encode(), "text/html", "detection.html")
 
 
-def sentence(verdict: str, p_not_made: float) -> str:
-    """Return a verdict in plain words."""
-    if verdict == "made":
-        return (f"Made by this model. 1 in {max(1, round(1 / p_not_made)):,} real photographs of this kind would be "
-                "reconstructed this well.")  # fmt: skip
-    return {
-        "not-made": "Not made by this model: its own pictures are reconstructed better than this one.",
-        "undecided": "Undecided: photographs and pictures of this model are reconstructed about this well.",
-        "out-of-domain": "Unlike both: neither this model's pictures nor the photographs it is compared with are "
-        "reconstructed like this one, so nothing can be said.",
-    }.get(verdict, "No verdict.")
-
-
 def _histograms(calibration: Calibration) -> dict[str, Any]:
     """Return how the scores of known pictures lie, as shares of each kind."""
-    made, real = calibration.made, calibration.real
-    both = np.concatenate([made, real])
-    edges = np.linspace(both.min(), both.max(), HISTOGRAM_BINS + 1)
-
-    def shares(scores: Numbers) -> list[float]:
-        shared: list[float] = (np.histogram(scores, edges)[0] / max(1, len(scores))).round(4).tolist()
-        return shared
-
-    return {"edges": edges.round(4).tolist(), "made": shares(made), "real": shares(real)}
+    edges, shares = score_shares(calibration)
+    return {"edges": edges.round(4).tolist()} | {kind: shares[kind].round(4).tolist() for kind in ("made", "real")}

@@ -22,7 +22,7 @@ from capriccio.latent.files import Latents, read_latents, write_latents
 if TYPE_CHECKING:
     from capriccio.loading.model import Model
 
-MAX_LATENTS = 64
+MAX_LATENTS_PER_FILE = 64
 """Latents taken from one file."""
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -121,8 +121,8 @@ class Shelf:
     def _read(self, data: bytes, name: str) -> Latents:
         model = self._model
         latents = read_latents(data, name, num_ws=model.num_ws, w_dim=model.w_dim, max_bytes=MAX_FILE_BYTES)
-        if len(latents) > MAX_LATENTS:
-            raise UsageError(f"{name}: holds {len(latents)} latents; at most {MAX_LATENTS} are taken at once.")
+        if len(latents) > MAX_LATENTS_PER_FILE:
+            raise UsageError(f"{name}: holds {len(latents)} latents; at most {MAX_LATENTS_PER_FILE} are taken at once.")
         projected = latents.provenance is not None and latents.provenance.kind == "projection"
         names = latents.names or tuple(_numbered(name, i, len(latents)) for i in range(len(latents)))
         return replace(latents, names=tuple(called(n, projected=projected) for n in names))

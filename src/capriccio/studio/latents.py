@@ -10,6 +10,7 @@ from fastapi import APIRouter, Body, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from capriccio.errors import UsageError
+from capriccio.latent.files import write_latents
 from capriccio.studio.answers import LatentFacts, LatentList
 from capriccio.studio.kept import MAX_FILE_BYTES, Kept, called, file_stem
 from capriccio.studio.problems import documented
@@ -46,8 +47,6 @@ async def keep_made(asked: Annotated[RecipesRequest, Body()], studio: StudioPart
 @router.post("/file", response_class=Response, responses={**FILE, **documented(401, 404, 408, 413, 422, 429, 503)})
 async def latents_file(asked: Annotated[LatentsFileRequest, Body()], studio: StudioPart) -> Response:
     """The latents of pictures as one file, for generate, mix, edit and video on the command line."""
-    from capriccio.latent.files import write_latents
-
     recipes = await studio.ask(_recipes, studio, asked)
     latents = await studio.errand(lambda: studio.painter.latents(recipes))
     file = await run_in_threadpool(write_latents, latents, f".{asked.format}")

@@ -12,14 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from capriccio.errors import UsageError
-from capriccio.latent.directions import MAX_STRENGTH, Directions, move
+from capriccio.latent.directions import Directions, move
 from capriccio.latent.files import Latents
 from capriccio.latent.mixing import mix, rows_of
 from capriccio.provenance import PictureFormat, Provenance
-from capriccio.rendering.edit import Move
-from capriccio.rendering.grids import to_picture, to_uint8
+from capriccio.rendering.edit import Move, moves_of
+from capriccio.rendering.grids import enlarge, pictures_of
 from capriccio.rendering.look import Look
-from capriccio.rendering.pictures import check_size, encode_picture
+from capriccio.rendering.pictures import check_fits, encode_picture
 from capriccio.rendering.sources import LatentSource, open_source, provenance_of
 from capriccio.studio.kept import PROJECTED, Kept
 from capriccio.studio.recipes import Order, Origin, Recipe
@@ -45,10 +45,7 @@ class Painted:
 
     def encode(self) -> bytes:
         """Return the file, in the quality of the command line's files."""
-        image, scale = self.image, self.order.scale
-        if scale > 1:
-            image = image.resize((image.width * scale, image.height * scale), Image.Resampling.LANCZOS)
-        return encode_picture(image, self.order.file_format, self.provenance)
+        return encode_picture(enlarge(self.image, self.order.scale), self.order.file_format, self.provenance)
 
 
 def faster(one: Model, other: Model, batch: int) -> Model:
@@ -87,9 +84,8 @@ class ModelPainter:
         self.check_recipe(order.recipe)
         self.check_scale(order.scale)
         height, width = self.model.size
-        check_size((width * order.scale, height * order.scale), order.file_format)
-        if order.file_format == "jpeg" and self.model.channels == 4:
-            raise UsageError("JPEG holds no transparency, and this model paints with alpha. Choose png, webp or avif.")
+        size = width * order.scale, height * order.scale
+        check_fits(order.file_format, size, alpha=self.model.channels == 4)
 
     def check_scale(self, scale: int) -> None:
         """Raise UsageError if pictures would be too large, enlarged so much."""
@@ -105,9 +101,6 @@ class ModelPainter:
         if recipe.mixed is not None:
             rows_of(recipe.layers, self.model.num_ws)
         for one in self._moves(recipe):
-            if abs(one.strength) > MAX_STRENGTH:
-                raise UsageError(f"the strength of '{one.direction.name}' must lie in -{MAX_STRENGTH:g}.."
-                                 f"{MAX_STRENGTH:g}, got {one.strength:g}.")  # fmt: skip
             one.text(self.model.num_ws)  # says which rows are not there
 
     # ---- painting
@@ -124,8 +117,8 @@ class ModelPainter:
             noise_maps=self._noise(recipes) if any(map(_brings_noise, recipes)) else None,
         )
         return [
-            Painted(to_picture(pixels), order, self._provenance(order.recipe))
-            for pixels, order in zip(to_uint8(images), orders, strict=True)
+            Painted(picture, order, self._provenance(order.recipe))
+            for picture, order in zip(pictures_of(images), orders, strict=True)
         ]
 
     def ws(self, recipes: Sequence[Recipe], model: Model | None = None) -> Tensor:
@@ -194,15 +187,13 @@ class ModelPainter:
                 parts.append(stored)
         return {name: torch.stack([part[i] for part in parts]) for i, name in enumerate(names)}
 
-    def _moves(self, recipe: Recipe) -> list[Move]:
+    def _moves(self, recipe: Recipe) -> tuple[Move, ...]:
         """Return the moves of a recipe. Raises: UsageError for a direction that is not there."""
-        if recipe.moves and self.directions is None:
+        if not recipe.changes:
+            return ()
+        if self.directions is None:
             raise UsageError("This model has no editing directions; 'capriccio directions' finds them.")
-        return [
-            Move(direction=self.directions[step.name], strength=step.strength, layers=step.layers)
-            for step in recipe.moves
-            if self.directions is not None
-        ]
+        return moves_of(recipe.changes, self.directions)
 
     def _provenance(self, recipe: Recipe) -> Provenance:
         look, num_ws = recipe.look, self.model.num_ws
@@ -211,7 +202,7 @@ class ModelPainter:
             other = self._source(recipe.mixed, look)
             record = replace(record, kind="mix", mixed_layers=rows_of(recipe.layers, num_ws),
                              mixed_seeds=other.seeds(0, 1), mixed_latents=other.names(0, 1))  # fmt: skip
-        if recipe.moves:
+        if recipe.changes:
             record = replace(record, kind="edit", edits=tuple(one.text(num_ws) for one in self._moves(recipe)))
         return record
 

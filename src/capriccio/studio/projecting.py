@@ -10,12 +10,12 @@ from fastapi import APIRouter, Query, Request
 from capriccio.latent.files import Latents
 from capriccio.provenance import Provenance
 from capriccio.studio.answers import JobState
-from capriccio.studio.inverters import Watched
 from capriccio.studio.jobs import Outcome, Tell
 from capriccio.studio.kept import called, file_stem
 from capriccio.studio.problems import Problem, documented
 from capriccio.studio.service import Studio, StudioPart
 from capriccio.studio.uploads import BINARY_BODY, Target, received_picture
+from capriccio.studio.watching import Watched
 
 router = APIRouter(prefix="/api/v1", tags=["latents"])
 
@@ -34,7 +34,7 @@ async def begin_projection(
     classes = studio.model.c_dim
     if class_index is not None and class_index >= classes:
         raise Problem(422, f"class: this model has {f'classes 0..{classes - 1}' if classes else 'no classes'}.")
-    chosen = 0 if class_index is None and classes else class_index
+    chosen = studio.class_or_first(class_index)
     target = await received_picture(request, studio.model.shape, studio.model.model_hash)
     label = called(file_stem(name), projected=True)
     return await studio.begin(request, "projection", lambda tell: _project(studio, target, label, chosen, tell))

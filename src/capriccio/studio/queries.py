@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from fastapi import Request
@@ -10,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFun
 
 from capriccio.config import MAX_SEED
 from capriccio.errors import UsageError
+from capriccio.latent.directions import parse_change
 from capriccio.loading.model import NoiseMode
 from capriccio.ops.truncation import MAX_PSI
 from capriccio.provenance import PictureFormat
 from capriccio.rendering.look import Look
 from capriccio.studio.problems import Problem
-from capriccio.studio.recipes import Order, Origin, Recipe, Step
+from capriccio.studio.recipes import Order, Origin, Recipe
 from capriccio.studio.service import Studio
 
 MAX_KEYS = 24
@@ -60,13 +60,7 @@ class LookQuery(BaseModel):
         """Return the look; what is absent is the server's default. Raises: Problem for another model."""
         if self.model is not None and self.model not in (studio.name, studio.model.model_hash):
             raise Problem(404, f"This server has the model '{studio.name}' ({studio.model.model_hash}), no other.")
-        class_index = 0 if self.class_index is None and studio.model.c_dim else self.class_index
-        return Look(
-            truncation_psi=studio.settings.psi if self.psi is None else self.psi,
-            truncation_cutoff=self.cutoff,
-            noise_mode=self.noise,
-            class_index=class_index,
-        )
+        return studio.look(self.psi, self.class_index, cutoff=self.cutoff, noise=self.noise)
 
 
 class OriginQuery(LookQuery):
@@ -130,7 +124,7 @@ class MixQuery(FileQuery, Mixing, OriginQuery):
 class RecipeQuery(Mixing, OriginQuery):
     """A picture, mixed and changed."""
 
-    change: list[str] = Field(
+    change: list[Annotated[str, Field(max_length=200)]] = Field(
         [], alias="set", max_length=16,
         description="NAME=STRENGTH, or NAME=STRENGTH@LAYERS, as often as wanted: snow=2, haze=-1@fine.",
     )  # fmt: skip
@@ -138,8 +132,8 @@ class RecipeQuery(Mixing, OriginQuery):
     def recipe(self, studio: Studio, otherwise: int | None = None) -> Recipe:
         """Return what the picture is made from. Raises: Problem; UsageError."""
         plain = self.mixed_in(studio, OriginQuery.recipe(self, studio, otherwise))
-        moves = tuple(_step(text) for text in self.change)
-        return Recipe(origin=plain.origin, look=plain.look, mixed=plain.mixed, layers=plain.layers, moves=moves)
+        changes = tuple(parse_change(text, what="set") for text in self.change)
+        return Recipe(origin=plain.origin, look=plain.look, mixed=plain.mixed, layers=plain.layers, changes=changes)
 
 
 class EditQuery(FileQuery, RecipeQuery):
@@ -196,14 +190,6 @@ def _origin(studio: Studio, seed_name: str, seed: int | None, latent_name: str, 
     if (seed is None) == (latent is None):
         raise UsageError(f"{seed_name}: name either {seed_name} or {latent_name}.")
     return kept_latent(studio, latent) if latent is not None else seed or 0
-
-
-def _step(text: str) -> Step:
-    """Return the move that NAME=STRENGTH@LAYERS says. Raises: UsageError."""
-    found = re.fullmatch(r"([\w-]{1,60})=([+-]?\d{1,6}(?:\.\d{1,9})?)(?:@([\w,-]{1,100}))?", text, re.ASCII)
-    if found is None:
-        raise UsageError(f"set: '{text[:80]}' is no change; write one like snow=2 or haze=-1@fine.")
-    return Step(found[1], float(found[2]), found[3])
 
 
 def preferred_format(accept: str) -> PictureFormat:

@@ -6,27 +6,13 @@ import hashlib
 from dataclasses import dataclass, field
 
 from capriccio import __version__
+from capriccio.latent.directions import Change
 from capriccio.provenance import PictureFormat
 from capriccio.rendering.look import Look
 from capriccio.studio.kept import Kept
 
 Origin = int | Kept
 """Where a picture comes from: a seed, or a latent that was kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One move along an editing direction."""
-
-    name: str
-    strength: float
-    layers: str | None = None
-    """Rows that move; None = the direction's own."""
-
-    @property
-    def text(self) -> str:
-        """The move in words: "snow +2 (fine)"."""
-        return f"{self.name} {self.strength:+g}" + (f" ({self.layers})" if self.layers else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +27,7 @@ class Recipe:
     """Whose styles are mixed in; None = nobody's."""
     layers: str = "coarse"
     """Which latent rows come from it; see :data:`capriccio.latent.mixing.Layers`."""
-    moves: tuple[Step, ...] = ()
+    changes: tuple[Change, ...] = ()
     """What is changed along editing directions, after mixing."""
 
     @property
@@ -55,7 +41,7 @@ class Recipe:
         name = " with ".join(
             f"{self.layers} of {name_of(one)}" if place else name_of(one) for place, one in enumerate(self.origins)
         )
-        return ", ".join([name, *(step.text for step in self.moves)])
+        return ", ".join([name, *(change.text for change in self.changes)])
 
     @property
     def stem(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
+from capriccio.rendering.pictures import ending_of
 from capriccio.studio.kept import Kept
 from capriccio.studio.painting import MEDIA_TYPES
 from capriccio.studio.recipes import Order
@@ -28,7 +29,7 @@ async def send_picture(studio: Studio, request: Request, order: Order, *, downlo
     if _matches(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers=headers)
     if download:
-        ending = "jpg" if order.file_format == "jpeg" else order.file_format
+        ending = ending_of(order.file_format)
         headers["Content-Disposition"] = f'attachment; filename="{order.recipe.stem}.{ending}"'
     file = b"" if request.method == "HEAD" else await studio.file(request, order)
     return Response(file, headers=headers, media_type=MEDIA_TYPES[order.file_format])

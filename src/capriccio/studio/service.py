@@ -15,20 +15,21 @@ from capriccio.errors import UsageError
 from capriccio.latent.directions import Directions, load_directions
 from capriccio.rendering.look import Look
 from capriccio.studio.answers import JobState
+from capriccio.studio.cache import Cache
 from capriccio.studio.inverters import Inverters
 from capriccio.studio.job_file import JobFile
 from capriccio.studio.jobs import JobTable, Outcome, Tell
 from capriccio.studio.kept import Shelf
 from capriccio.studio.measures import Measures
 from capriccio.studio.painting import ModelPainter
-from capriccio.studio.pool import Cache, Pool
+from capriccio.studio.pool import Pool
 from capriccio.studio.problems import Problem
 from capriccio.studio.recipes import Order, Recipe
 from capriccio.studio.settings import StudioSettings
 from capriccio.studio.worker import Full, Worker
 
 if TYPE_CHECKING:
-    from capriccio.loading.model import Model
+    from capriccio.loading.model import Model, NoiseMode
 
 _Result = TypeVar("_Result")
 _Given = ParamSpec("_Given")
@@ -56,8 +57,7 @@ class Studio:
         self.model, self.name, self.settings = model, name, settings
         self.measures = Measures()
         self.painter = ModelPainter(model, fast, _shipped(model))
-        look = Look(truncation_psi=settings.psi, class_index=0 if model.c_dim else None)
-        self.pool = Pool(Order(recipe=Recipe(origin=0, look=look)), settings.pool)
+        self.pool = Pool(Order(recipe=Recipe(origin=0, look=self.look())), settings.pool)
         self.cache = Cache()
         self.worker = Worker(
             self.painter,
@@ -86,6 +86,26 @@ class Studio:
         self.stopping = True
         self.jobs.stop()
         self.worker.stop()
+
+    def look(
+        self,
+        psi: float | None = None,
+        class_index: int | None = None,
+        *,
+        cutoff: int | None = None,
+        noise: NoiseMode = "const",
+    ) -> Look:
+        """Return a look; what is absent is the server's default."""
+        return Look(
+            truncation_psi=self.settings.psi if psi is None else psi,
+            truncation_cutoff=cutoff,
+            noise_mode=noise,
+            class_index=self.class_or_first(class_index),
+        )
+
+    def class_or_first(self, class_index: int | None) -> int | None:
+        """Return the class that is asked for; where none is, the first of a model that has classes."""
+        return 0 if class_index is None and self.model.c_dim else class_index
 
     def tag(self, order: Order) -> str:
         """Return the entity tag of an order."""

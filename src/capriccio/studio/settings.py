@@ -24,9 +24,9 @@ class StudioSettings:
     room: int = 128
     """Pictures that may wait; more are refused with 429."""
     job_room: int = 8
-    """Films and projections that may wait or run."""
+    """Films, projections and detections that may wait or run."""
     jobs_per_client: int = 3
-    """Films and projections that one client may have waiting or running; more are refused with 429."""
+    """Films, projections and detections that one client may have waiting or running; more are refused with 429."""
     jobs: Path | None = None
     """SQLite file that keeps jobs and latents; None = they are kept in memory, and end with the process."""
     batch: int = 32

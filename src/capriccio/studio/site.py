@@ -156,6 +156,6 @@ def gauges(studio: Studio) -> dict[str, tuple[str, float]]:
     """Return what the parts say of themselves."""
     return {
         "pictures_waiting": ("Pictures that wait to be painted.", studio.worker.waiting),
-        "jobs_waiting": ("Films and projections that wait or run.", studio.worker.waiting_jobs),
+        "jobs_waiting": ("Films, projections and detections that wait or run.", studio.worker.waiting_jobs),
         "pool_pictures": ("Random pictures kept ready.", len(studio.pool)),
     }

@@ -1,9 +1,9 @@
 """The worker: one thread that owns the device, paints pictures in small batches, and does long jobs in between.
 
 Pictures go before everything. Whatever waits when the thread is free is painted as one batch, so batches grow with the
-load and nobody waits for a batch to fill. A long job (a film, a projection) runs on the same thread and lets pictures
-pass after every step, and errands too: calls that need the network for a moment. The queues are bounded; who finds them
-full is told when to come again.
+load and nobody waits for a batch to fill. A long job (a film, a projection, a detection) runs on the same thread and
+lets pictures pass after every step, and errands too: calls that need the network for a moment. The queues are bounded;
+who finds them full is told when to come again.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Worker:
         """Queue a long job. Raises: Full."""
         with self._wake:
             if self.waiting_jobs >= self.job_room or self._stopping:
-                raise Full("Too many films and projections wait already", 30)
+                raise Full("Too many films, projections and detections wait already", 30)
             self._jobs.append(job)
             self._wake.notify()
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from capriccio.data.dataset import open_dataset
 from capriccio.loading.model import Model
-from capriccio.rendering.grids import image_grid, to_picture, to_uint8
+from capriccio.rendering.grids import image_grid, pictures_of, to_picture
 from capriccio.rendering.report import Figure, Figures
 
 _COLUMNS = 12
@@ -21,7 +21,7 @@ def sheet(model: Model, seeds: Sequence[int], *, psi: float = 0.7) -> Image.Imag
     pictures = []
     for start in range(0, len(seeds), _BATCH):
         images = model.images(model.ws(seeds=seeds[start : start + _BATCH], truncation_psi=psi))
-        pictures += [to_picture(p) for p in to_uint8(images)]
+        pictures += pictures_of(images)
     return image_grid(pictures, _COLUMNS)
 
 

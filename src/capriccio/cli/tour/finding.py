@@ -17,7 +17,7 @@ from capriccio.inversion.targets import to_images
 from capriccio.latent.files import Latents
 from capriccio.loading.model import Model
 from capriccio.ops.quantize import dequantize, quantize
-from capriccio.rendering.grids import enlarge, image_grid, to_picture, to_uint8
+from capriccio.rendering.grids import enlarge, image_grid, pictures_of
 from capriccio.rendering.look import Look
 from capriccio.rendering.mix import MixRequest, save_mix
 from capriccio.rendering.report import Command, Section
@@ -56,7 +56,7 @@ def project(model: Model, folder: Path, cache: Path) -> Section:
             "the first stop, in a hand the network never learnt, so it finds their light and layout and not their "
             "details. What was found can be mixed, edited and filmed like a seed.",
             shown(
-                image_grid([enlarge(to_picture(p), _SCALE) for p in to_uint8(pairs)], columns),
+                image_grid([enlarge(p, _SCALE) for p in pictures_of(pairs)], columns),
                 "Each painting, and beside it what the network can paint of it "
                 f"({found.seconds / len(images):.1f} seconds each).",
             ),

@@ -10,6 +10,10 @@ from PIL import Image, ImageCms
 
 from capriccio.data.pictures import SIDEWAYS, PictureError, opened_picture, orientation_of, upright
 
+OVERSIZE = 1.4
+"""Photographs are decoded at this many times the size they are reduced to, where the format can decode in part: so the
+antialiasing filter has a choice."""
+
 _SIGNATURES = (
     b"\x89PNG\r\n\x1a\n",
     b"\xff\xd8\xff",

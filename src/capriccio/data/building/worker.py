@@ -17,7 +17,7 @@ from PIL import Image
 
 from capriccio.data.archive import IMAGE_SUFFIXES
 from capriccio.data.building import crops
-from capriccio.data.building.decoding import decode_photograph, has_picture_signature, may_be_picture
+from capriccio.data.building.decoding import OVERSIZE, decode_photograph, has_picture_signature, may_be_picture
 from capriccio.data.building.flaws import ANALYSIS_SIDE, Grey, bars, is_flat, lettering, small_grey
 from capriccio.data.building.items import Item
 from capriccio.data.building.recipe import Recipe
@@ -28,8 +28,6 @@ from capriccio.data.pictures import PictureError, TooManyPixelsError, read_heade
 from capriccio.data.writer import EncodedPicture, encode
 
 _HEAD_BYTES = 12
-_OVERSIZE = 1.4
-"""Photographs are decoded this many times larger than the picture, so that the antialiasing filter has a choice."""
 _PREVIEW_SIDE = 128
 _ROUNDING = 1e-6
 
@@ -149,7 +147,7 @@ def _needed(size: tuple[int, int], task: Task) -> tuple[float, float]:
         scale = max(ratios)
     else:
         scale = min(ratios) * (crops.SMALLEST_SHARE if task.recipe.crop == "random" else 1)
-    factor = _OVERSIZE / scale
+    factor = OVERSIZE / scale
     if _judges(task.recipe):
         factor = max(factor, ANALYSIS_SIDE / min(size))
     return height * min(factor, 1.0), width * min(factor, 1.0)
