@@ -53,8 +53,8 @@ from capriccio.runtime import Processes, choose_device, tuned_libraries
 from capriccio.training.draws import SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.recording import Recorder, run_directly
-from capriccio.training.report import Statistics
 from capriccio.training.state import new_state
+from capriccio.training.statistics import Statistics
 
 VARIANTS = (
     "graphs compile fir=triton up=transposed epilogue=pointwise",

@@ -98,7 +98,7 @@ def read(path: str, count: int) -> tuple[float, int, np.ndarray]:
 
 def tell_training(about: str, path: str, run: Path, kimg: float) -> None:
     """Train and say for how much of the time the run waited for pictures."""
-    from capriccio.training.loop import train
+    from capriccio.training.train import train
 
     config = preset("laptop", SHAPE)
     config = replace(config, data=DataConfig(path=path, cache="stream", holdout=0), total_kimg=kimg)

@@ -27,7 +27,7 @@ from capriccio.data.dataset import peek_shape
 from capriccio.doctor.record import Span, read_run
 from capriccio.presets import auto_gamma, preset
 from capriccio.rendering.grids import image_grid, to_picture, to_uint8
-from capriccio.training.loop import train
+from capriccio.training.train import train
 
 SAMPLES_PER_ROW = 16
 LAST_TICKS = 3

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from capriccio.latent.mixing import mix
     from capriccio.loading.model import Model, load
     from capriccio.metrics.evaluation import evaluate
-    from capriccio.training.loop import train
+    from capriccio.training.train import train
 
 _HOME = {
     "CapriccioError": "capriccio.errors",
@@ -38,7 +38,7 @@ _HOME = {
     "load_directions": "capriccio.latent.directions",
     "mix": "capriccio.latent.mixing",
     "project": "capriccio.inversion.project",
-    "train": "capriccio.training.loop",
+    "train": "capriccio.training.train",
     "tune": "capriccio.inversion.pivotal",
 }
 

@@ -17,8 +17,8 @@ from capriccio.training import losses
 from capriccio.training.ema import ema_beta
 from capriccio.training.iteration import Batch, Phases, Trainer
 from capriccio.training.losses import Latents
-from capriccio.training.report import Statistics
 from capriccio.training.state import assemble
+from capriccio.training.statistics import Statistics
 from tests.parity.golden import Golden, close, discriminator_config, fill, generator_config, of_kind
 
 CPU = torch.device("cpu")

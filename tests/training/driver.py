@@ -19,7 +19,7 @@ import torch
 from capriccio.errors import CapriccioError
 from capriccio.training import loop, losses
 from capriccio.training.iteration import Phases
-from capriccio.training.loop import train
+from capriccio.training.train import train
 from tests.training.tiny import ADA, run_config
 
 SLOW_FLUSH_S = 0.02

@@ -15,7 +15,7 @@ from PIL import Image
 from capriccio.data import Recipe, build_dataset, grow_dataset, open_dataset
 from capriccio.errors import RunError
 from capriccio.snapshots.snapshot import read_header
-from capriccio.training.loop import train
+from capriccio.training.train import train
 
 from .test_kill import finished, start
 from .tiny import run_config

@@ -13,8 +13,8 @@ from capriccio.errors import JobError
 from capriccio.runtime import Processes
 from capriccio.training import losses
 from capriccio.training.iteration import Phases, Trainer
-from capriccio.training.report import Statistics
 from capriccio.training.state import new_state
+from capriccio.training.statistics import Statistics
 from tests.training.tiny import CPU, assert_same, draws, reals, run_config, tensors_of, trained_state
 
 NAN = float("nan")

@@ -9,10 +9,10 @@ import pytest
 from capriccio.doctor import examination
 from capriccio.doctor.examination import examine
 from capriccio.doctor.record import read_run
-from capriccio.training import loop as loop_module
+from capriccio.training import session as session_module
 from capriccio.training.iteration import Phases
-from capriccio.training.loop import train
-from tests.training.test_loop import diverging
+from capriccio.training.train import train
+from tests.training.test_session import diverging
 from tests.training.tiny import run_config
 
 
@@ -34,7 +34,7 @@ def test_a_real_run_is_read_and_found_healthy(archive, tmp_path):
 def test_trouble_is_told_in_the_log_once(archive, tmp_path, monkeypatch):
     bad_steps = iter([True] * 3)
     phases = Phases(generator_main=diverging(100, lambda: next(bad_steps, False)))
-    monkeypatch.setattr(loop_module, "Phases", lambda: phases)
+    monkeypatch.setattr(session_module, "Phases", lambda: phases)
     lines: list[str] = []
     train(run_config(archive, total_kimg=0.2), tmp_path / "run", echo=lines.append)
     told = doctors_words(lines)

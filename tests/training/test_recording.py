@@ -19,8 +19,8 @@ from capriccio.errors import ConfigError
 from capriccio.runtime import Processes
 from capriccio.training.iteration import Phases, Trainer
 from capriccio.training.recording import WARM_UP_CALLS, Captured, Recorder, is_recorded, run_directly
-from capriccio.training.report import Statistics
 from capriccio.training.state import TrainingState, new_state
+from capriccio.training.statistics import Statistics
 from tests.training.tiny import CPU, assert_same, draws, reals, run_config, tensors_of
 
 

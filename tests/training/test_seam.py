@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from capriccio.training.loop import train
+from capriccio.training.train import train
 from tests.training.tiny import run_config
 
 BEFORE_KIMG, AFTER_KIMG = 1.0, 2.0

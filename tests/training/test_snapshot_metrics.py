@@ -15,12 +15,12 @@ from capriccio.config import EvaluationConfig, RunConfig
 from capriccio.errors import ConfigError, Interrupted, StorageError, UsageError
 from capriccio.metrics.evaluation import evaluate
 from capriccio.runtime import Processes
-from capriccio.training import loop as loop_module
 from capriccio.training import losses, saving
+from capriccio.training import session as session_module
 from capriccio.training.iteration import Phases
-from capriccio.training.loop import train
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.snapshot_metrics import SnapshotMetrics
+from capriccio.training.train import train
 from tests.training.tiny import CPU, run_config
 
 
@@ -181,7 +181,7 @@ def test_a_run_that_is_taken_back_forgets_what_was_measured_since(archive, tmp_p
         raise StorageError("the disk is full")
 
     monkeypatch.setattr(saving, "save_checkpoint", full)
-    monkeypatch.setattr(loop_module, "Phases", lambda: Phases(generator_main=broken))
+    monkeypatch.setattr(session_module, "Phases", lambda: Phases(generator_main=broken))
     train(config, run, resume=True, echo=say.append)
     assert any("Measured" in line for line in say)
     assert after[0] == [16]

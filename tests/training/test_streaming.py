@@ -14,11 +14,11 @@ from capriccio.config import RunConfig
 from capriccio.errors import ConfigError, JobError, RunError
 from capriccio.runtime import Processes
 from capriccio.training.feed import Feed, open_data
-from capriccio.training.loop import train
+from capriccio.training.train import train
 from tests.data.shard_server import Troubles, serving, write_shards
 from tests.training.test_kill import finished
-from tests.training.test_loop import stopped_at, ticks
 from tests.training.test_processes import assert_like, together
+from tests.training.test_session import stopped_at, ticks
 from tests.training.tiny import CPU, run_config
 
 COUNTS = (12, 9, 14, 10)

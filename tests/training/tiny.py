@@ -30,8 +30,8 @@ from capriccio.config import (
 from capriccio.runtime import Processes
 from capriccio.training.draws import SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer
-from capriccio.training.report import Statistics
 from capriccio.training.state import TrainingState, new_state
+from capriccio.training.statistics import Statistics
 
 CPU = torch.device("cpu")
 SHAPE = ImageShape(channels=3, height=16, width=16)

@@ -17,8 +17,8 @@ from capriccio.runtime import Processes, tuned_libraries
 from capriccio.training.draws import PhaseName, SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.recording import choose_runner
-from capriccio.training.report import Statistics
 from capriccio.training.state import new_state
+from capriccio.training.statistics import Statistics
 
 
 def bench_run(shape: ImageShape, *, channel_base: int, channel_max: int, mapping_depth: int, batch: int) -> RunConfig:

@@ -15,7 +15,7 @@ from capriccio.runtime import Processes, choose_device, choose_precision
 from capriccio.subjects import explain_gamma
 from capriccio.training.footprint import footprint
 from capriccio.training.recording import is_recorded
-from capriccio.training.report import duration
+from capriccio.training.run_log import duration
 
 _USUAL_SHARE = {"cuda": 0.2}
 _USUAL_SHARE_ELSEWHERE = 0.6

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from capriccio.cli.parser import CommandParser
+from capriccio.cli.parser import CommandParser, folder_to_write
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError, counted
@@ -24,6 +23,7 @@ def run(argv: Sequence[str]) -> int:
 
     source = source_of(asked.seeds, "--seeds")
     look = look_of(asked)
+    folder = folder_to_write(asked.out, "--out")
     model = load_model(asked, look, source)
     directions = load_directions(model, asked.directions)
     if asked.list:
@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     request = EditRequest(source=source, moves=moves, look=look, batch=asked.batch)
     with shown_progress("editing") as progress:
         written = save_edited(
-            model, request, Path(asked.out), file_format=asked.format, quality=asked.quality, progress=progress
+            model, request, folder, file_format=asked.format, quality=asked.quality, progress=progress
         )
     told = (f"{counted(len(written), 'file')} in '{asked.out}': pictures, their latents '{written[-2].name}', "
             f"'{written[-1].name}'.")  # fmt: skip

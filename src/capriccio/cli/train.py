@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     if "out" not in given:
         raise UsageError("--out: name the folder of the run, such as --out runs/first.")
     folder = folder_to_write(given.out, "--out")
-    from capriccio.training.loop import train
+    from capriccio.training.train import train
 
     train(
         config,

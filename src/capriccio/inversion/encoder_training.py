@@ -43,7 +43,7 @@ class EncoderTraining:
     def __post_init__(self) -> None:
         if self.num_images < 1 or self.batch < 1:
             raise UsageError(
-                f"an encoder learns from at least one picture in batches of at least one, got {self.num_images} pictures "
+                f"an encoder learns from pictures, one at least, in batches of one at least; got {self.num_images} "
                 f"in batches of {self.batch}."
             )
 

@@ -19,8 +19,8 @@ from capriccio.training.draws import Draws, PhaseName
 from capriccio.training.ema import ema_beta, update_ema
 from capriccio.training.optimizer import parameters_of, sanitize
 from capriccio.training.recording import Recorder, Runner, run_directly
-from capriccio.training.report import Statistics, sums
 from capriccio.training.state import TrainingState
+from capriccio.training.statistics import Statistics, sums
 
 WARM_START_NIMG = 4000
 """After continuing from a snapshot the learning rates rise linearly over this many images: Adam's second moments are
@@ -69,7 +69,7 @@ class Found(NamedTuple):
     is_finite: Tensor
     """Whether the loss was, scalar."""
     sums: dict[str, Tensor]
-    """Of the statistics, by name: see :func:`~capriccio.training.report.sums`."""
+    """Of the statistics, by name: see :func:`~capriccio.training.statistics.sums`."""
     signs: Tensor | None
     """Signs of the discriminator's outputs at real pictures, where it saw any."""
     w_mean: Tensor | None

@@ -17,8 +17,8 @@ from capriccio.data.dataset import ImageDataset
 from capriccio.errors import Interrupted, JobError, StorageError, WorkerError
 from capriccio.runtime import Processes
 from capriccio.training.checkpoint import remove_old, save_checkpoint
-from capriccio.training.report import RunLog
 from capriccio.training.run_folder import RunFolder
+from capriccio.training.run_log import RunLog
 from capriccio.training.samples import SampleSheet, save_reals
 from capriccio.training.snapshot_metrics import Best, SnapshotMetrics
 from capriccio.training.state import TrainingState

@@ -21,7 +21,7 @@ from capriccio.metrics.settings import Settings
 from capriccio.networks.generator import Generator
 from capriccio.perception.weights import parse_sources
 from capriccio.runtime import Processes
-from capriccio.training.report import duration
+from capriccio.training.run_log import duration
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from capriccio.training.overfitting import Overfitting
-from capriccio.training.report import duration, moments
+from capriccio.training.run_log import duration
 from capriccio.training.state import TrainingState
+from capriccio.training.statistics import moments
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from capriccio.loading.model import Model, load
 from capriccio.presets import auto_gamma, preset
 from capriccio.rendering.curves import Curve, Plot
 from capriccio.rendering.report import Block, Command, Section
-from capriccio.training.loop import train
+from capriccio.training.train import train
 
 SIZE = 32
 """Of the pictures that the network from nothing is trained on."""

@@ -1,12 +1,11 @@
-"""The story of a run, top to bottom: open, build or resume, iterate, save, report."""
+"""One session of a run, top to bottom: begin or resume, iterate, save, tell, and go back where losses break."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,48 +13,27 @@ from typing import Any
 
 import torch
 
-from capriccio.augmentation.pipes import settled
 from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit
 from capriccio.doctor.examination import LiveDoctor
-from capriccio.errors import (
-    ConfigError,
-    DatasetError,
-    DivergedError,
-    Interrupted,
-    JobError,
-    RunError,
-    WorkerError,
-)
-from capriccio.interop.foreign import read_network
-from capriccio.loading.model import find_snapshot
-from capriccio.networks.discriminator import Discriminator
-from capriccio.networks.generator import Generator
+from capriccio.errors import ConfigError, DatasetError, DivergedError, Interrupted, JobError, RunError
 from capriccio.networks.layers import largest_divisor
-from capriccio.presets import for_transfer, with_fp16_clamp, with_shape
-from capriccio.runtime import (
-    ChosenPrecision,
-    Processes,
-    choose_device,
-    choose_precision,
-    collected_signals,
-    joined_processes,
-    tuned_libraries,
-)
+from capriccio.runtime import ChosenPrecision, Processes, tuned_libraries
 from capriccio.training.checkpoint import load_newest
 from capriccio.training.draws import SeededDraws
 from capriccio.training.feed import Feed, open_data
-from capriccio.training.greeting import greeting, number_of_pictures
+from capriccio.training.greeting import greeting
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
+from capriccio.training.origin import Origin
 from capriccio.training.overfitting import Overfitting, measure_overfitting
-from capriccio.training.recording import Recorder, choose_runner, is_recorded
-from capriccio.training.report import RunLog, Statistics, memory_use
+from capriccio.training.recording import Recorder, choose_runner
 from capriccio.training.run_folder import RunFolder
+from capriccio.training.run_log import RunLog
 from capriccio.training.saving import Saver
 from capriccio.training.snapshot_metrics import SnapshotMetrics
 from capriccio.training.state import TrainingState, new_state
+from capriccio.training.statistics import Statistics, memory_use
 from capriccio.training.tick import Tick
-from capriccio.training.transfer import continue_from_snapshot, continued_snapshot, init_from_snapshot
 
 BAD_STEPS_IN_A_ROW = 16
 """Steps skipped for non-finite losses, one after another, after which the run counts as diverged."""
@@ -65,102 +43,6 @@ FP32_AFTER_DIVERGENCE_NIMG = 4000
 
 CHECK_INTERVAL = 8
 """Iterations between two looks at signals, clocks and skipped steps where looking makes processes wait."""
-
-
-_show: Callable[[str], None] = partial(print, flush=True)
-"""At once: a log that is piped into a file is read while the run goes on."""
-
-
-def train(
-    config: RunConfig,
-    run_dir: Path | str,
-    *,
-    resume: bool = False,
-    init_from: str | None = None,
-    continue_from: str | None = None,
-    device: str = "auto",
-    echo: Callable[[str], None] = _show,
-) -> Path:
-    """Train a network; return the path of the last snapshot.
-
-    Launched by ``torchrun`` it is one of several processes; alone it is the only one. SIGINT and SIGTERM save a
-    checkpoint and leave.
-
-    Args:
-        config: the run. Shape and label size of its networks are set from the data set.
-        run_dir: folder of the run; made if it does not exist.
-        resume: go on from the newest sound checkpoint of ``run_dir``; without one, start.
-        init_from: network whose tensors this one starts from where they fit; whatever :func:`capriccio.load` takes.
-        continue_from: travelling snapshot to go on from, images counted on.
-        device: auto, cpu, cuda, cuda:N or mps.
-        echo: receives the lines of the log.
-
-    Raises:
-        UsageError: the configuration, data set or run folder cannot be used; nothing was changed.
-        Interrupted: a signal came; a checkpoint was saved.
-        DivergedError, StorageError, WorkerError: the run failed; what was saved is kept.
-    """
-    chosen_device = choose_device(device)
-    precision = choose_precision(config.precision, chosen_device)
-    origin = _Origin(init_from or None, continue_from or None)
-    with joined_processes(chosen_device) as processes, collected_signals() as signals, ExitStack() as stack:
-        is_recorded(config.cuda_graphs, chosen_device, processes)  # told now if it cannot be
-        if config.batch % processes.world_size:
-            raise ConfigError(
-                f"--batch: {config.batch} pictures cannot be shared evenly by {processes.world_size} processes."
-            )
-        data = open_data(config, processes)
-        config = with_shape(config, data.train.shape, data.train.c_dim)
-        if precision.dtype is torch.float16:
-            config = with_fp16_clamp(config)
-        if init_from is not None:
-            config = for_transfer(config)
-        folder = RunFolder(Path(run_dir))
-        if config.augment.mode == "auto":
-            # A run keeps what it decided at its start, also when the data set grows meanwhile.
-            begun = folder.begun_with() if resume and folder.has_saved else None
-            augment = settled(config.augment, number_of_pictures(data.train)) if begun is None else begun.augment
-            config = replace(config, augment=augment)
-        if not (resume and any(folder.checkpoints.glob("*"))):
-            origin.check(config)  # before the folder is made, so that a mistyped file changes nothing
-        wanted = config.evaluation.metrics  # names and weights of metrics are mistyped, too
-        metrics = SnapshotMetrics(config, folder.path, processes, chosen_device) if wanted else None
-        if processes.is_main:
-            folder.open(config, resume=resume)
-            stack.enter_context(folder.claimed())
-        processes.wait()
-        log = stack.enter_context(closing(RunLog(folder.path if processes.is_main else None, echo)))
-        run = _Run(config, folder, log, data, processes, chosen_device, precision, signals, origin, metrics)
-        try:
-            run.start(resume=resume)
-            return run.to_the_end()
-        except WorkerError as error:
-            # Said here and now: torchrun stops the survivors of a dead worker, perhaps before this error comes out.
-            log.say(f"Stopped at {run.state.nimg / 1000:.1f} kimg: {error}")
-            raise
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """The networks that a run starts from, if not from random numbers."""
-
-    init_from: str | None
-    continue_from: str | None
-
-    def check(self, config: RunConfig) -> None:
-        """Read them, to raise now what :meth:`begin` would raise later."""
-        if self.continue_from is not None:
-            with torch.device("meta"):
-                networks = Generator(config.generator), Discriminator(config.discriminator)
-            continued_snapshot(find_snapshot(self.continue_from), *networks)
-        elif self.init_from is not None:
-            read_network(find_snapshot(self.init_from))
-
-    def begin(self, state: TrainingState) -> list[str]:
-        """Let ``state`` start from them; return lines for the log."""
-        if self.continue_from is not None:
-            return continue_from_snapshot(find_snapshot(self.continue_from), state)
-        return [] if self.init_from is None else init_from_snapshot(find_snapshot(self.init_from), state)
 
 
 @dataclass
@@ -174,7 +56,7 @@ class _TickClock:
     told_time: float = 0.0
 
 
-class _Run:
+class Session:
     """One session of a run: from start or resume until its end or an interruption."""
 
     def __init__(
@@ -187,7 +69,7 @@ class _Run:
         device: torch.device,
         precision: ChosenPrecision,
         signals: list[int],
-        origin: _Origin,
+        origin: Origin,
         metrics: SnapshotMetrics | None,
     ) -> None:
         self.config = config

@@ -1,41 +1,14 @@
-"""Statistics, the story in files, durations."""
+"""The story of a run in files, durations."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-import torch
 
 from capriccio.errors import StorageError
-from capriccio.runtime import Processes
-from capriccio.training import report
-from capriccio.training.report import RunLog, Statistics, duration, memory_use
-from tests.training.tiny import CPU
-
-
-def test_means_deviations_and_counts_are_those_of_all_values():
-    statistics, values = Statistics(CPU), torch.randn(10, dtype=torch.float64)
-    statistics.add("x", values[:4])
-    statistics.add("x", values[4:].reshape(2, 3))
-    assert statistics.mean("x") == pytest.approx(float(values.mean()))
-    told = statistics.take(Processes())["x"]
-    assert told["num"] == 10
-    assert told["mean"] == pytest.approx(float(values.mean()))
-    assert told["std"] == pytest.approx(float(values.std(unbiased=False)))
-    assert "x" not in statistics.take(Processes())
-    assert statistics.mean("x") is None
-
-
-def test_a_phase_that_is_run_again_is_counted_once():
-    statistics = Statistics(CPU)
-    statistics.add("x", torch.ones(2))
-    statistics.begin_phase("Gmain")
-    statistics.add("x", torch.full((3,), 100.0))
-    statistics.note_loss_is_finite(torch.tensor(False))
-    statistics.forget_phase()
-    assert float(statistics.take_bad_loss()) == 0
-    assert statistics.take(Processes())["x"] == {"num": 2, "mean": 1, "std": 0}
+from capriccio.training import run_log
+from capriccio.training.run_log import RunLog, duration
 
 
 def test_lines_are_told_and_written(tmp_path):
@@ -85,17 +58,13 @@ def test_durations_read_as_words(seconds, words):
     assert duration(seconds) == words
 
 
-def test_memory_is_told_in_gibibytes():
-    assert 0.05 < memory_use(CPU)["Resources/cpu_mem_gb"] < 100
-
-
 def test_a_full_disk_costs_what_would_be_trimmed_and_not_the_run(tmp_path, monkeypatch):
     def full(path):
         raise StorageError("the disk is full")
 
     log = RunLog(tmp_path, lambda line: None)
     log.statistics({"nimg": 4}, nimg=4)
-    monkeypatch.setattr(report, "replacing", full)
+    monkeypatch.setattr(run_log, "replacing", full)
     log.trim(0)
     log.amend({}, nimg=4)
     assert json.loads((tmp_path / "stats.jsonl").read_text()) == {"nimg": 4}

@@ -19,10 +19,10 @@ from PIL import Image
 from capriccio.config import AugmentConfig, ImageShape, RunConfig, to_dict
 from capriccio.errors import DivergedError, Interrupted, RunError, ShapeError, SnapshotError, StorageError, UsageError
 from capriccio.snapshots.snapshot import load_snapshot, read_header, save_snapshot
-from capriccio.training import loop as loop_module
 from capriccio.training import losses, saving
+from capriccio.training import session as session_module
 from capriccio.training.iteration import Phases
-from capriccio.training.loop import train
+from capriccio.training.train import train
 from tests.training.tiny import ADA, run_config, write_archive
 
 
@@ -264,11 +264,11 @@ def test_a_signal_saves_and_leaves(number, code, archive, tmp_path, monkeypatch,
             os.kill(os.getpid(), number)
         return losses.generator_main(*args)
 
-    monkeypatch.setattr(loop_module, "Phases", lambda: Phases(generator_main=interrupting))
+    monkeypatch.setattr(session_module, "Phases", lambda: Phases(generator_main=interrupting))
     with pytest.raises(Interrupted, match="everything is saved: the same command with --resume goes on") as caught:
         train(config, run, echo=story.append)
     assert caught.value.exit_code == code
-    monkeypatch.setattr(loop_module, "Phases", Phases)
+    monkeypatch.setattr(session_module, "Phases", Phases)
     assert train(config, run, resume=True, echo=story.append).read_bytes() == whole.read_bytes()
     assert json.loads((run / "environment.json").read_text())["sessions"][1]["resumed_at_nimg"] == 12
 
@@ -325,7 +325,7 @@ def test_a_run_that_diverges_is_taken_back_once(archive, tmp_path, monkeypatch, 
     config, run = run_config(archive, total_kimg=0.12), tmp_path / "run"
     stopped_at(16, config, run)
     broken = diverging(8, lambda: "back to" not in story)
-    monkeypatch.setattr(loop_module, "Phases", lambda: Phases(generator_main=broken))
+    monkeypatch.setattr(session_module, "Phases", lambda: Phases(generator_main=broken))
     last = train(config, run, resume=True, echo=story.append)
     assert "Losses of Gmain were not finite 16 times in a row: back to 0.0 kimg with other random numbers" in story
     assert "Steps were skipped in this tick, as a loss was not finite:" in story
@@ -338,7 +338,7 @@ def test_a_run_that_diverges_is_taken_back_once(archive, tmp_path, monkeypatch, 
 
 def test_a_run_that_diverges_again_stops_and_explains(archive, tmp_path, monkeypatch, story):
     config, run = run_config(archive, total_kimg=1), tmp_path / "run"
-    monkeypatch.setattr(loop_module, "Phases", lambda: Phases(generator_main=diverging(8, lambda: True)))
+    monkeypatch.setattr(session_module, "Phases", lambda: Phases(generator_main=diverging(8, lambda: True)))
     with pytest.raises(DivergedError, match=r"losses of Gmain are not finite .* again after .* larger --gamma"):
         train(config, run, echo=story.append)
     assert sum("back to 0.0 kimg" in line for line in story) == 1
@@ -353,9 +353,9 @@ def test_after_divergence_low_precision_rests_for_a_while(archive, tmp_path):
         return losses.generator_main(generator, discriminator, latents, augmentation)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop_module, "Phases", lambda: Phases(generator_main=watching))
-        patch.setattr(loop_module, "FP32_AFTER_DIVERGENCE_NIMG", 8)
-        patch.setattr(loop_module, "BAD_STEPS_IN_A_ROW", 0)  # the first look finds a run that diverged
+        patch.setattr(session_module, "Phases", lambda: Phases(generator_main=watching))
+        patch.setattr(session_module, "FP32_AFTER_DIVERGENCE_NIMG", 8)
+        patch.setattr(session_module, "BAD_STEPS_IN_A_ROW", 0)  # the first look finds a run that diverged
         with pytest.raises(DivergedError):
             train(replace(config, total_kimg=1), tmp_path / "run", echo=lambda line: None)
     assert seen[:8] == [torch.bfloat16] * 8
@@ -366,7 +366,7 @@ def test_after_divergence_low_precision_rests_for_a_while(archive, tmp_path):
 def test_a_transferred_run_that_diverges_early_starts_from_the_transfer_again(archive, tmp_path, monkeypatch, story):
     source = train(run_config(archive), tmp_path / "source", echo=lambda line: None)
     broken = diverging(8, lambda: "back to" not in story)
-    monkeypatch.setattr(loop_module, "Phases", lambda: Phases(generator_main=broken))
+    monkeypatch.setattr(session_module, "Phases", lambda: Phases(generator_main=broken))
     config = run_config(archive, total_kimg=0.2)
     train(config, tmp_path / "run", continue_from=str(source), echo=story.append)
     assert sum("Continued from" in line for line in story) == 2
