@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from capriccio.bench.flops import discriminator_flops, generator_flops, judged_flops, training_flops
-from capriccio.cli.bench_workload import bench_run
+from capriccio.bench.workload import bench_run
 from capriccio.config import GeneratorConfig, ImageShape, MappingConfig
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator

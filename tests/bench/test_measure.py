@@ -9,7 +9,7 @@ import torch
 from capriccio.bench.bound import convolution_bound
 from capriccio.bench.measure import IterationSeconds, Shares, measure, relative_cost
 from capriccio.bench.peak import ConvolutionPeak
-from capriccio.cli.bench_workload import TrainingWorkload, bench_run
+from capriccio.bench.workload import TrainingWorkload, bench_run
 from capriccio.config import AugmentConfig, ImageShape
 
 CPU = torch.device("cpu")

@@ -14,6 +14,9 @@ PEAK_SHAPES = ((64, 64), (128, 32), (256, 16))
 
 _TRIES = 2
 
+_BATCH, _BATCH_OF_GPUS = 16, 512
+"""A GPU is not filled by what fills a processor."""
+
 
 def synchronize(device: torch.device) -> None:
     """Wait until ``device`` has done everything it was asked for."""
@@ -39,8 +42,10 @@ class ConvolutionPeak:
     measured again beside everything that is compared with it.
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype, *, batch: int) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype, *, batch: int | None = None) -> None:
+        """``batch``: images in the convolutions; None = what fills the device."""
         self._device = device
+        batch = batch or (_BATCH_OF_GPUS if device.type == "cuda" else _BATCH)
         self._problems = [
             (
                 filled((batch, channels, side, side), device, dtype),

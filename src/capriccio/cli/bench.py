@@ -8,17 +8,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from capriccio.bench.reference import REFERENCE
 from capriccio.cli.parser import DEVICE_HELP, CommandParser, existing, parse_size
 from capriccio.cli.progress import shown_progress
 from capriccio.config import PipeName
 from capriccio.errors import UsageError
 
-_DEFAULTS = {"resolution": "64", "channel_base": 4096, "channel_max": 256, "mapping_depth": 2, "batch": 16}
-"""The configuration whose figures docs/benchmarks.md has."""
-
-
-_PEAK_BATCH = {"cuda": 512}
-"""Images in the convolutions of the peak; a GPU is not filled by what fills a processor."""
+_DEFAULTS = {"resolution": "64", **REFERENCE}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -45,7 +41,7 @@ def _measure(asked: Any) -> dict[str, Any]:
     from capriccio.bench.measure import Shares, measure, relative_cost
     from capriccio.bench.peak import ConvolutionPeak
     from capriccio.bench.startup import startup_seconds
-    from capriccio.cli.bench_workload import TrainingWorkload, bench_run
+    from capriccio.bench.workload import TrainingWorkload, bench_run
     from capriccio.config import AugmentConfig, ImageShape
     from capriccio.presets import with_fp16_clamp
     from capriccio.runtime import choose_device, choose_precision
@@ -71,7 +67,7 @@ def _measure(asked: Any) -> dict[str, Any]:
             progress(done, len(precisions) + 1)
             speeds[name] = measure(
                 TrainingWorkload(config, device, dtype),
-                ConvolutionPeak(device, dtype or torch.float32, batch=_PEAK_BATCH.get(device.type, 16)),
+                ConvolutionPeak(device, dtype or torch.float32),
                 device,
                 iterations=asked.iterations if done == 0 else max(asked.iterations // 4, 1),
                 shares=shares,

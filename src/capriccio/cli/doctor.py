@@ -106,13 +106,13 @@ def _speed_check(found: Installation) -> Speed:
     from capriccio.bench.flops import judged_flops
     from capriccio.bench.measure import Shares, measure
     from capriccio.bench.peak import ConvolutionPeak
-    from capriccio.cli.bench_workload import TrainingWorkload, bench_run
+    from capriccio.bench.reference import REFERENCE
+    from capriccio.bench.workload import TrainingWorkload, bench_run
     from capriccio.config import ImageShape
     from capriccio.doctor.installation import Speed
     from capriccio.presets import with_fp16_clamp
 
-    batch, shape = 16, ImageShape()
-    config = bench_run(shape, channel_base=4096, channel_max=256, mapping_depth=2, batch=batch)
+    config = bench_run(ImageShape(), **REFERENCE)
     if found.precision.name == "fp16":
         config = with_fp16_clamp(config)
     device, dtype = torch.device(found.device), found.precision.dtype
@@ -124,7 +124,7 @@ def _speed_check(found: Installation) -> Speed:
     left = _SPEED_SECONDS - (time.monotonic() - started)
     speed = measure(
         workload,
-        ConvolutionPeak(device, dtype or torch.float32, batch=batch),
+        ConvolutionPeak(device, dtype or torch.float32),
         device,
         iterations=min(max(int(left / (1.2 * iteration)) - 2, 1), 20),
         shares=Shares(greg=1 / (config.loss.pl_interval or 1), dreg=1 / (config.loss.r1_interval or 1)),
@@ -132,7 +132,7 @@ def _speed_check(found: Installation) -> Speed:
         generating_flops=generating,
     )
     return Speed(
-        configuration=f"{shape.height}×{shape.width}, batch {batch}, {found.precision.name}",
+        configuration=f"64×64, batch {config.batch}, {found.precision.name}",
         train_images_per_second=speed.train_images_per_second,
         generate_images_per_second=speed.generate_images_per_second,
         train_share_of_peak=speed.train_share_of_peak,

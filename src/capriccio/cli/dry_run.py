@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 import yaml
-from torch.nn import functional as F
 
 from capriccio.augmentation.pipes import describe as describe_augmentation
+from capriccio.bench.peak import ConvolutionPeak
 from capriccio.config import RunConfig, to_dict
 from capriccio.errors import counted
 from capriccio.runtime import Processes, choose_device, choose_precision
@@ -30,7 +28,7 @@ def describe(config: RunConfig, *, device_name: str, num_processes: int) -> str:
     share = _USUAL_SHARE.get(device.type, _USUAL_SHARE_ELSEWHERE)
     round_size = config.batch_per_round or config.batch // num_processes
     needs = footprint(config, round_size=round_size, dtype=precision.dtype)
-    speed = convolution_speed(device, precision.dtype or torch.float32)
+    speed = ConvolutionPeak(device, precision.dtype or torch.float32).measure()
     rate = share * speed * num_processes / needs.flops_per_image
     rounds = config.batch // (round_size * num_processes)
     notes = {
@@ -53,19 +51,3 @@ def describe(config: RunConfig, *, device_name: str, num_processes: int) -> str:
 
 def _gib(num_bytes: int) -> str:
     return f"{num_bytes / 2**30:.2f} GiB"
-
-
-def convolution_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the speed of a usual 3×3 convolution in FLOP/s, the best of a few tries."""
-    count, channels, side = (16, 128, 32) if device.type == "cpu" else (32, 256, 64)
-    x = torch.randn(count, channels, side, side, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-    weight = torch.randn(channels, channels, 3, 3, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-    flops = 2 * count * channels**2 * 9 * side**2
-    best = float("inf")
-    with torch.inference_mode():
-        for _ in range(8):
-            start = time.perf_counter()
-            # The value is fetched, because a GPU computes behind the back of the clock.
-            F.conv2d(x, weight, padding=1)[0, 0, 0, 0].item()
-            best = min(best, time.perf_counter() - start)
-    return flops / best

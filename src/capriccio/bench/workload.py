@@ -106,7 +106,7 @@ class _PhaseClock(Statistics):
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device, timed=False)
-        self._start = self._phase_start = self._step_start = self._last = 0.0
+        self._start = self._began = self._step_start = self._last = 0.0
         self._phases: dict[str, float] = {}
         self._optimizer: dict[str, float] = {}
 
@@ -117,7 +117,7 @@ class _PhaseClock(Statistics):
 
     def begin_phase(self, name: str) -> None:
         """Begin a phase."""
-        self._phase_start = self._now()
+        self._began = self._now()
 
     def note_gradients(self, name: PhaseName, parameters: Sequence[Tensor]) -> None:
         """Gradients are ready; what follows is the optimiser."""
@@ -126,7 +126,7 @@ class _PhaseClock(Statistics):
     def end_phase(self, name: str) -> None:
         """End a phase."""
         self._last = self._now()
-        self._phases[name] = self._last - self._phase_start
+        self._phases[name] = self._last - self._began
         self._optimizer[name] = self._last - self._step_start
 
     def stop(self) -> IterationSeconds:
