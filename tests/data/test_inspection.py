@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from capriccio.data import Recipe, build_dataset, open_dataset
-from capriccio.data.building.page import save_report_page
-from capriccio.data.inspection import inspect_dataset, save_inspection_page
+from capriccio.data.inspection import inspect_dataset
 from capriccio.errors import DatasetError
+from capriccio.rendering.dataset_pages import save_build_page, save_inspection_page
 
 from .conftest import encoded, picture
 
@@ -70,12 +70,12 @@ def test_any_archive_or_folder_can_be_looked_at(make_zip, make_folder):
 def test_a_page_is_whole_in_itself_and_shows_every_kind(built, tmp_path, kind):
     path = tmp_path / "page.html"
     if kind == "build":
-        save_report_page(built, path)
+        save_build_page(built, path)
     else:
         save_inspection_page(inspect_dataset(built.dest), path)
     page = path.read_text(encoding="utf-8")
     assert "<b>" not in page  # names are escaped
-    assert not re.search(r"""(?:src|href)=["'](?!data:)""", page)
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", page)
     pictures = re.findall(r'src="data:image/\w+;base64,([^"]+)"', page)
     assert len(pictures) >= 8
     headings = {"build": ("In the archive", "Duplicates", "Nearly flat", "left out"), "inspection": ("Classes",)}

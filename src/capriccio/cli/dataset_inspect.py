@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from capriccio.cli.parser import CommandParser, checked_path, existing
 from capriccio.cli.progress import shown_progress
-from capriccio.data.inspection import Inspection, inspect_dataset, save_inspection_page
+from capriccio.data.inspection import Inspection, inspect_dataset
 
 _LISTED = 10
 
@@ -20,6 +20,8 @@ def run(argv: Sequence[str]) -> int:
     with shown_progress("reading pictures") as progress:
         inspection = inspect_dataset(path, progress=progress)
     if html is not None:
+        from capriccio.rendering.dataset_pages import save_inspection_page
+
         save_inspection_page(inspection, html)
     if asked.json:
         print(json.dumps(inspection.to_dict(), ensure_ascii=False))

@@ -10,7 +10,6 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from capriccio.cli.parser import CommandParser, checked_path
-from capriccio.data.building.page import save_report_page
 from capriccio.data.building.report import BuildReport
 
 _LISTED = 20
@@ -36,7 +35,9 @@ def save_report(report: BuildReport, paths: tuple[Path | None, Path | None]) -> 
     if as_json is not None:
         report.save_json(as_json)
     if as_page is not None:
-        save_report_page(report, as_page)
+        from capriccio.rendering.dataset_pages import save_build_page
+
+        save_build_page(report, as_page)
 
 
 def tell_report(report: BuildReport, *, as_json: bool) -> None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from capriccio.data.archive import PictureFiles, open_files, read_index
 from capriccio.data.card import LICENCE_NOT_STATED
 from capriccio.data.fingerprints import digest, near_duplicate_groups, thumbnail
-from capriccio.data.pages import Figure, bars, evenly, page, save_page, section, sheet, small, table
 from capriccio.data.pictures import Pixels, decode
 from capriccio.errors import DatasetError
 from capriccio.progress import Progress
@@ -24,9 +23,6 @@ from capriccio.progress import Progress
 _THREADS = 4
 _CHUNK = 256
 _BRIGHTNESS_BINS = 8
-_PICTURES_SHOWN = 120
-_GROUPS_SHOWN = 24
-_DAMAGED_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,33 +159,6 @@ def inspect_dataset(path: str | Path, *, progress: Progress | None = None) -> In
         alike=tuple(tuple(names[row] for row in group) for group in groups if len(group) > 1),
         damaged=tuple(damaged),
     )
-
-
-def save_inspection_page(inspection: Inspection, path: Path) -> None:
-    """Write what was found as one self-contained HTML page. Raises: StorageError if it cannot be written."""
-    files = open_files(inspection.path)
-    sound = [name for name in files.names if name not in dict(inspection.damaged)]
-    groups = inspection.alike[:_GROUPS_SHOWN]
-    parts = [
-        table((), inspection.rows()),
-        section("Pictures", sheet(_figures(files, evenly(sound, _PICTURES_SHOWN)))),
-        section("Mean level", bars(inspection.brightness)),
-        section("Classes", bars(inspection.classes)),
-        section("Licences of single pictures", bars(inspection.licences)),
-        section(
-            "Near-duplicates",
-            sheet(Figure(tuple(small(files.read(n)) for n in group[:2]), " · ".join(group)) for group in groups),
-        ),
-        section("Damaged", table(("picture", "reason"), inspection.damaged[:_DAMAGED_SHOWN])),
-        section("How it was made", table((), [(name, str(value)) for name, value in inspection.recipe.items()])),
-    ]
-    lead = "fit for training" if inspection.is_fit else "not fit for training as it is"
-    save_page(path, page(f"Data set {inspection.path.name}", f"{inspection.count:,} pictures, {lead}.", parts))
-
-
-def _figures(files: PictureFiles, names: Sequence[str]) -> Iterator[Figure]:
-    for name in names:
-        yield Figure((small(files.read(name)),), name)
 
 
 def _looks(files: PictureFiles) -> Iterator[tuple[str, _Look | str]]:

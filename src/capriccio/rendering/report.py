@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -76,7 +76,15 @@ class Command:
     """The lines."""
 
 
-Block = str | Figures | DataTable | Plot | Command
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """A histogram, a line for each name."""
+
+    counts: Mapping[str, int]
+    """How many of each."""
+
+
+Block = str | Figures | DataTable | Plot | Command | Bars
 """What a section is made of; a string is text, its empty lines part paragraphs."""
 
 
@@ -104,6 +112,8 @@ class Report:
     """(name, value) pairs that hold for the whole page: model, device, time."""
     sections: Sequence[Section] = field(default_factory=tuple)
     """Its chapters."""
+    closing: str = "Generated pictures show nothing that exists."
+    """What is said at the end, of the pictures."""
 
 
 def render_report(report: Report) -> str:
@@ -131,7 +141,7 @@ def render_report(report: Report) -> str:
         "</header>\n<main>",
         *(_section(section, number) for number, section in enumerate(report.sections, 1)),
         f"</main>\n<footer><p>Made by Capriccio {escape(code_version())}. "
-        "Generated pictures show nothing that exists. This page is one file and loads nothing.</p></footer>",
+        f"{escape(report.closing)} This page is one file and loads nothing.</p></footer>",
         "</body>\n</html>\n",
     ]
     return "\n".join(part for part in parts if part)
@@ -168,10 +178,21 @@ def _block(block: Block) -> str:
         return f'<div class="figures">{"".join(_figure(figure) for figure in block.figures)}</div>'
     if isinstance(block, DataTable):
         return _table(block)
+    if isinstance(block, Bars):
+        return _bars(block)
     if isinstance(block, Command):
         return f"<pre>{escape(chr(10).join(block.lines))}</pre>"
     caption = f"<figcaption>{escape(block.caption)}</figcaption>" if block.caption else ""
     return f'<figure class="plot-frame">{plot_svg(block)}{caption}</figure>'
+
+
+def _bars(bars: Bars) -> str:
+    most = max(bars.counts.values(), default=0)
+    lines = [
+        f'<span>{escape(name)}</span><i style="width: {100 * count / most:.1f}%"></i><span>{count:,}</span>'
+        for name, count in bars.counts.items()
+    ]
+    return f'<div class="bars">{"".join(lines)}</div>' if most else ""
 
 
 def _figure(figure: Figure, *, wide: bool = False) -> str:
