@@ -111,6 +111,13 @@ def test_a_conditional_model_wants_a_class():
     assert model.images(model.ws(seeds=[0], c=model.label(1))).shape == (1, 3, 16, 16)
 
 
+def test_a_card_cannot_claim_another_hash_or_licence():
+    whole = snapshot()
+    claims = {"title": "Fells", "model_hash": "another", "licence": "none"}
+    card = Model(replace(whole, facts=replace(whole.facts, card=claims, licence="CC0-1.0"))).card
+    assert (card["title"], card["licence"], card["model_hash"]) == ("Fells", "CC0-1.0", Model(whole).model_hash)
+
+
 def test_classes_go_by_number_or_name():
     whole = snapshot(c_dim=3)
     model = Model(replace(whole, facts=replace(whole.facts, data={"class_names": ["fell", "fjord", "10"]})))

@@ -153,13 +153,13 @@ class Model:
     def card(self) -> dict[str, Any]:
         """What is known about the model: training, data, numbers, licence."""
         return {
+            **self.facts.card,  # what its maker says, which changes no fact below
             "model_hash": self.model_hash,
             "shape": str(self.shape),
             "nimg": self.facts.nimg,
             "data": self.facts.data,
             "licence": self.licence,
             "software": self.facts.software,
-            **self.facts.card,
         }
 
     def __repr__(self) -> str:
