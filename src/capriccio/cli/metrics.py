@@ -10,6 +10,7 @@ from typing import Literal
 from capriccio.cli.parser import DEVICE_HELP, MODEL_HELP, YES_NO, CommandParser, add_precision, file_to_write
 from capriccio.cli.progress import shown_progress
 from capriccio.errors import UsageError
+from capriccio.run_layout import RunLayout
 
 DEFAULT_METRICS = "fd_random5k_full,pr_random5k3_full"
 """What is measured when nothing is asked for: needs no file to fetch."""
@@ -80,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _data_of_run(model: str | None) -> str | None:
     """Return the pictures that a run folder was trained on; None where ``model`` is no run folder or does not say."""
-    config = Path(model) / "config.yaml" if model is not None else None
+    config = RunLayout(Path(model)).config if model is not None else None
     if config is None or not config.is_file():
         return None
     import yaml

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def knows_growth(record: RunRecord) -> bool:
 def disk_filling(record: RunRecord) -> Finding | None:
     """What the run will still write is more than there is room for."""
     checkpoints = _checkpoints(record)
-    snapshots = _sizes(record.folder / "snapshots", "snapshot-*.safetensors")
+    snapshots = _sizes(record.layout.saved_snapshots())
     left_kimg = record.config.total_kimg - record.nimg / 1000
     if not checkpoints or left_kimg <= 0:
         return None
@@ -66,7 +67,7 @@ def disk_filling(record: RunRecord) -> Finding | None:
         )
     per_kimg = max(_seconds_per_kimg(record) / (60 * saving.snapshot_minutes), 1 / saving.snapshot_kimg)
     coming = left_kimg * per_kimg
-    sheets = _sizes(record.folder / "samples", "fakes-*.png")
+    sheets = _sizes([path for _, path in record.layout.sheets()])
     kept = coming if saving.keep_snapshots is None else min(coming, max(saving.keep_snapshots - len(snapshots), 0))
     snapshot_size = snapshots[-1] if snapshots else 0
     growth = kept * snapshot_size
@@ -127,13 +128,13 @@ million images, augmentation makes a thousand or two do, transfer a few hundred.
 
 
 def _checkpoints(record: RunRecord) -> list[int]:
-    return _sizes(record.folder / "checkpoints", "checkpoint-*")
+    return _sizes(record.layout.saved_checkpoints())
 
 
-def _sizes(folder: Path, pattern: str) -> list[int]:
-    """Return the sizes in bytes of files, or of folders with all in them, in the order of their names."""
+def _sizes(paths: Sequence[Path]) -> list[int]:
+    """Return the sizes in bytes of files, or of folders with all in them."""
     sizes = []
-    for path in sorted(folder.glob(pattern)):
+    for path in paths:
         parts = path.rglob("*") if path.is_dir() else (path,)
         with suppress(FileNotFoundError):  # the run that is looked at removes old ones
             sizes.append(sum(part.stat().st_size for part in parts if part.is_file()))

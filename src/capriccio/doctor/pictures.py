@@ -43,7 +43,7 @@ def has_sheets(record: RunRecord) -> bool:
     """Whether there is a sheet old enough to be judged, and one of real pictures to hold it against."""
     _, path = _newest_sheet(record)
     shape = record.config.generator.shape
-    return path is not None and None not in (_variety_of(record.reals, shape), _variety_of(path, shape))
+    return path is not None and None not in (_variety_of(record.layout.reals, shape), _variety_of(path, shape))
 
 
 def mode_collapse(record: RunRecord) -> Finding | None:
@@ -52,7 +52,7 @@ def mode_collapse(record: RunRecord) -> Finding | None:
     if path is None:
         return None
     shape = record.config.generator.shape
-    real, fake = _variety_of(record.reals, shape), _variety_of(path, shape)
+    real, fake = _variety_of(record.layout.reals, shape), _variety_of(path, shape)
     if real is None or fake is None or not real.mean_distance or not real.nearest_distance:
         return None
     pairs = fake.mean_distance / real.mean_distance
@@ -79,7 +79,7 @@ def augmentation_leaking(record: RunRecord) -> Finding | None:
         return None
     kimg, path = _newest_sheet(record)
     shape = record.config.generator.shape
-    real = _traits_of(record.reals, shape)
+    real = _traits_of(record.layout.reals, shape)
     fake = None if path is None else _traits_of(path, shape)
     shown = [] if path is None or real is None or fake is None else _leaks(real, fake)
     augment = record.config.augment
@@ -129,7 +129,7 @@ def augmentation_saturated(record: RunRecord) -> Finding | None:
 def _newest_sheet(record: RunRecord) -> tuple[int, Path | None]:
     """Return kimg and path of the newest sheet that is old enough to be judged."""
     earliest = min(_EARLIEST_KIMG, _EARLIEST_SHARE * record.config.total_kimg)
-    kimg, path = max(record.sheets(), default=(0, None))
+    kimg, path = max(record.layout.sheets(), default=(0, None))
     return (kimg, path) if path is not None and kimg >= max(earliest, 1) else (kimg, None)
 
 
@@ -137,7 +137,7 @@ def _best_variety(record: RunRecord, real: Variety, now: float) -> str:
     """Say where in the run the pictures were most varied, if they were clearly more so than ``now``."""
     shape = record.config.generator.shape
     seen = [(v.nearest_distance / real.nearest_distance, kimg)
-            for kimg, path in record.sheets()[1:]  # the first shows an untrained network
+            for kimg, path in record.layout.sheets()[1:]  # the first shows an untrained network
             if (v := _variety_of(path, shape)) is not None]  # fmt: skip
     best, kimg = max(seen, default=(0.0, 0))
     return f"; the most varied sheet is that of kimg {kimg}, {best:.0%}" if best > now * 1.1 + 0.01 else ""

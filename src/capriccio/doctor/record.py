@@ -15,6 +15,7 @@ import yaml
 
 from capriccio.config import RunConfig, from_dict
 from capriccio.errors import CapriccioError, RunError
+from capriccio.run_layout import RunLayout
 
 RECENT_SHARE = 0.1
 """The recent past of a run: this share of its ticks …"""
@@ -148,19 +149,10 @@ class RunRecord:
         """Free bytes on the disk that the run writes to."""
         return self.free_bytes() if self.free_bytes is not None else shutil.disk_usage(self.folder).free
 
-    def sheets(self) -> list[tuple[int, Path]]:
-        """Return the sheets of generated pictures with their kimg, oldest first."""
-        found = []
-        for path in (self.folder / "samples").glob("fakes-*.png"):
-            digits = path.stem.removeprefix("fakes-")
-            if digits.isdigit():
-                found.append((int(digits), path))
-        return sorted(found)
-
     @property
-    def reals(self) -> Path:
-        """The sheet of training pictures."""
-        return self.folder / "samples" / "reals.png"
+    def layout(self) -> RunLayout:
+        """What lies where in the folder."""
+        return RunLayout(self.folder)
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -168,7 +160,8 @@ def read_run(folder: Path) -> RunRecord:
 
     Raises: RunError if ``folder`` holds no run, or its settings cannot be read.
     """
-    path = folder / "config.yaml"
+    layout = RunLayout(folder)
+    path = layout.config
     if not path.is_file():
         raise RunError(
             f"'{folder}' holds no run: there is no config.yaml in it. Name the folder that was given to --out."
@@ -178,7 +171,7 @@ def read_run(folder: Path) -> RunRecord:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, CapriccioError) as error:
         reason = " ".join(str(error).split())
         raise RunError(f"'{path}' cannot be read ({reason}); restore it to have the run examined.") from error
-    return RunRecord(folder, config, _read_ticks(folder / "stats.jsonl"), _read_sessions(folder / "environment.json"))
+    return RunRecord(folder, config, _read_ticks(layout.statistics), _read_sessions(layout.environment))
 
 
 def _read_ticks(path: Path) -> list[Tick]:

@@ -19,6 +19,7 @@ from capriccio.interop.names import to_field_name
 from capriccio.loading.bundled import bundled_names, bundled_path
 from capriccio.networks.precision import precision_name
 from capriccio.ops.truncation import psi_problem, truncate
+from capriccio.run_layout import RunLayout
 from capriccio.runtime import choose_device, choose_precision
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
 from capriccio.snapshots.tuning import Tuning, load_tuning, tuned_snapshot
@@ -52,10 +53,10 @@ def find_snapshot(source: str | Path | None) -> Path:
         return bundled_path(None if source is None else str(source))
     path = Path(source)
     if path.is_dir():
-        folder = path / "snapshots" if (path / "snapshots").is_dir() else path
-        snapshots = sorted(folder.glob("snapshot-*.safetensors"))
-        if not snapshots and (folder / WEIGHTS_FILE).is_file():  # what `capriccio push --out` wrote
-            return folder / WEIGHTS_FILE
+        run = RunLayout(path)
+        snapshots = run.saved_snapshots() or sorted(path.glob("snapshot-*.safetensors"))
+        if not snapshots and (path / WEIGHTS_FILE).is_file():  # what `capriccio push --out` wrote
+            return path / WEIGHTS_FILE
         if not snapshots:
             raise SnapshotError(f"'{path}' holds no snapshot yet; name a .safetensors file or another run folder.")
         return snapshots[-1]

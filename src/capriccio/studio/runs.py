@@ -19,6 +19,7 @@ from fastapi.responses import FileResponse
 from capriccio.doctor.examination import examine
 from capriccio.doctor.record import METRICS, METRICS_NIMG, RunRecord, Span, Tick, read_run
 from capriccio.errors import CapriccioError
+from capriccio.run_layout import RunLayout
 from capriccio.studio.answers import CurveFacts, FindingFacts, PlotFacts, RunCard, RunDetail, RunList, SampleFacts
 from capriccio.studio.problems import Problem, documented
 from capriccio.studio.service import Studio, StudioPart
@@ -72,7 +73,7 @@ def show_run(name: str, studio: StudioPart) -> RunDetail:
         **_card(name, folder),
         best=_best(folder),
         plots=_metric_plots(record.ticks) + _plots(record.ticks),
-        samples=[SampleFacts(file=path.name, kimg=kimg) for kimg, path in record.sheets()],
+        samples=[SampleFacts(file=path.name, kimg=kimg) for kimg, path in record.layout.sheets()],
         findings=findings,
     )
 
@@ -81,7 +82,7 @@ def show_run(name: str, studio: StudioPart) -> RunDetail:
             responses={200: {"content": {"image/png": {}}}, **documented(401, 404, 429)})  # fmt: skip
 def sample(name: str, file: str, studio: StudioPart) -> FileResponse:
     """One sheet of samples."""
-    sheets = {path.name: path for path in _samples(_folder(studio, name))}
+    sheets = {path.name: path for _, path in RunLayout(_folder(studio, name)).sheets()}
     if file not in sheets:
         raise Problem(404, "This run has no such sheet of samples.")
     return FileResponse(sheets[file], media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
@@ -94,7 +95,7 @@ def _folders(studio: Studio) -> dict[str, Path]:
     root = studio.settings.runs
     if root is None or not root.is_dir():
         return {}
-    if (root / "config.yaml").is_file():
+    if RunLayout(root).config.is_file():
         return {root.name or "run": root}
     folders = sorted((path.parent for path in root.glob("*/config.yaml")), key=_written, reverse=True)
     return {folder.name: folder for folder in folders[:MAX_RUNS]}
@@ -109,8 +110,8 @@ def _folder(studio: Studio, name: str) -> Path:
 
 def _written(folder: Path) -> tuple[float, int]:
     """Return when a run wrote last, in seconds since 1970, and how long its statistics are, in bytes."""
-    stats = folder / "stats.jsonl"
-    found = (stats if stats.is_file() else folder / "config.yaml").stat()
+    run = RunLayout(folder)
+    found = (run.statistics if run.statistics.is_file() else run.config).stat()
     return found.st_mtime, found.st_size
 
 
@@ -142,7 +143,7 @@ _RECORDS = _Records()
 
 def _card(name: str, folder: Path) -> dict[str, Any]:
     changed, _ = _written(folder)
-    sheets = _samples(folder)
+    sheets = RunLayout(folder).sheets()
     try:
         record: RunRecord | None = _RECORDS.of(folder)
     except CapriccioError:  # listed all the same; opening it tells what is wrong
@@ -154,20 +155,15 @@ def _card(name: str, folder: Path) -> dict[str, Any]:
         "going": not done and time.time() - changed < GOING_SECONDS,
         "kimg": record.nimg / 1000 if record else None,
         "total_kimg": record.config.total_kimg if record else None,
-        "last_sample": sheets[-1].name if sheets else None,
-        "last_kimg": float(sheets[-1].stem.removeprefix("fakes-")) if sheets else None,
+        "last_sample": sheets[-1][1].name if sheets else None,
+        "last_kimg": float(sheets[-1][0]) if sheets else None,
     }
-
-
-def _samples(folder: Path) -> list[Path]:
-    return [path for path in sorted((folder / "samples").glob("fakes-*.png"))
-            if path.stem.removeprefix("fakes-").isdecimal()]  # fmt: skip
 
 
 def _best(folder: Path) -> str | None:
     """Return which snapshot is the best one, as the run itself notes it."""
     try:
-        best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+        best = json.loads(RunLayout(folder).best.read_text(encoding="utf-8"))
         return f"{best['snapshot']}, {best['number']} {float(best['value']):.4g}"
     except (OSError, ValueError, KeyError, TypeError):
         return None

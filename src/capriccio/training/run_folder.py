@@ -9,8 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from capriccio import __version__
 from capriccio.config import RunConfig, SavingConfig, from_dict, to_dict
 from capriccio.durable import lock_file, replacing
 from capriccio.errors import RunError
+from capriccio.run_layout import RunLayout
 
 _MAY_CHANGE = (
     "total_kimg", "saving", "evaluation", "precision", "compile", "cuda_graphs", "forms", "batch_per_round",
@@ -36,40 +35,8 @@ _SHOWN = 4
 """Settings that are named where a folder holds another run."""
 
 
-@dataclass(frozen=True)
-class RunFolder:
-    """Paths of one run."""
-
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Everything needed to resume."""
-        return self.path / "checkpoints"
-
-    @property
-    def snapshots(self) -> Path:
-        """Networks for users."""
-        return self.path / "snapshots"
-
-    @property
-    def samples(self) -> Path:
-        """Sheets of real and generated pictures."""
-        return self.path / "samples"
-
-    @property
-    def travelling(self) -> Path:
-        """The newest snapshot in half precision, to go on from on another machine."""
-        return self.path / "travelling.safetensors"
-
-    def snapshot(self, nimg: int) -> Path:
-        """Path of the snapshot at ``nimg`` images; a later one of the same kimg replaces it."""
-        return self.snapshots / f"snapshot-{nimg // 1000:06d}.safetensors"
+class RunFolder(RunLayout):
+    """The folder of one run, as training uses it."""
 
     def open(self, config: RunConfig, *, resume: bool) -> None:
         """Make the folder, or make sure that it is the folder of this very run, if that has saved anything yet.
@@ -125,7 +92,7 @@ class RunFolder:
 
     def note_session(self, facts: dict[str, Any]) -> None:
         """Append this session's machine and versions to environment.json."""
-        path = self.path / "environment.json"
+        path = self.environment
         sessions = []
         if path.exists():
             try:
@@ -138,7 +105,7 @@ class RunFolder:
 
     def prune_snapshots(self, saving: SavingConfig, *, best: str | None = None) -> list[str]:
         """Remove the oldest snapshots beyond the number and the disk budget; the newest and the best always stay."""
-        snapshots = sorted(self.snapshots.glob("snapshot-*.safetensors"))
+        snapshots = self.saved_snapshots()
         removable = [path for path in snapshots[:-1] if path.name != best]
         removed: list[str] = []
         while removable and self._is_over(saving, len(snapshots) - len(removed)):

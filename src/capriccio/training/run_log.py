@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from capriccio.durable import replacing
 from capriccio.errors import StorageError
+from capriccio.run_layout import RunLayout
 
 
 class EventWriter(Protocol):
@@ -33,7 +34,7 @@ class RunLog:
 
     def __init__(self, folder: Path | None, echo: Callable[[str], None]) -> None:
         """``folder`` None = a process that tells nothing."""
-        self._folder = folder
+        self._folder = None if folder is None else RunLayout(folder)
         self._echo = echo
         self._events: EventWriter | None = None
         if folder is not None:
@@ -44,14 +45,14 @@ class RunLog:
         if self._folder is None:
             return
         self._echo(line)
-        with suppress(OSError), open(self._folder / "log.txt", "a", encoding="utf-8") as f:
+        with suppress(OSError), open(self._folder.log, "a", encoding="utf-8") as f:
             f.write(line + "\n")
 
     def statistics(self, values: Mapping[str, Any], *, nimg: int) -> None:
         """Append one line to stats.jsonl, numbers that are not finite as null, and the means to TensorBoard."""
         if self._folder is None:
             return
-        with suppress(OSError), open(self._folder / "stats.jsonl", "a", encoding="utf-8") as f:
+        with suppress(OSError), open(self._folder.statistics, "a", encoding="utf-8") as f:
             f.write(json.dumps(_finite(values), sort_keys=True, allow_nan=False) + "\n")
         with suppress(OSError):
             for name, value in values.items():
@@ -62,7 +63,7 @@ class RunLog:
         """Add ``values``, found at ``nimg`` after the last tick was told, to that tick's line and to TensorBoard."""
         if self._folder is None:
             return
-        path = self._folder / "stats.jsonl"
+        path = self._folder.statistics
         with suppress(OSError, StorageError, ValueError):
             *earlier, last = _lines(path)
             amended = json.dumps(json.loads(last) | _finite(values), sort_keys=True, allow_nan=False)
@@ -74,7 +75,7 @@ class RunLog:
 
     def trim(self, nimg: int) -> None:
         """Drop the ticks after ``nimg``, told by a session whose progress was lost: a resumed run tells them again."""
-        path = None if self._folder is None else self._folder / "stats.jsonl"
+        path = None if self._folder is None else self._folder.statistics
         if path is None or not path.exists():
             return
         with suppress(OSError, StorageError):

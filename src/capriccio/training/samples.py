@@ -38,17 +38,15 @@ class SampleSheet:
         self._c = None if labels is None else torch.from_numpy(labels).to(device)
 
     @torch.no_grad()
-    def save(self, folder: Path, generator: Generator, nimg: int) -> Path:
-        """Write ``fakes-{kimg:06d}.png`` and return its path; constant noise, no truncation."""
+    def save(self, path: Path, generator: Generator) -> None:
+        """Write the sheet; constant noise, no truncation."""
         pixels = []
         for start in range(0, len(self._z), MICRO_BATCH):
             part = slice(start, start + MICRO_BATCH)
             images = generator(self._z[part], None if self._c is None else self._c[part])
             # A network that diverged still gets its sheet: grey pixels tell the story.
             pixels.append(to_uint8(torch.nan_to_num(images)))
-        path = folder / f"fakes-{nimg // 1000:06d}.png"
         _save_sheet(path, np.concatenate(pixels), self._columns)
-        return path
 
 
 def save_reals(path: Path, dataset: ImageDataset) -> None:

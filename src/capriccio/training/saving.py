@@ -80,8 +80,8 @@ class Saver:
         self.trim(state.nimg)
         self._folder.note_session(dict(session))
         if not resumed:
-            save_reals(self._folder.samples / "reals.png", self._dataset)
-            self._sheet.save(self._folder.samples, state.generator_ema, state.nimg)
+            save_reals(self._folder.reals, self._dataset)
+            self._sheet.save(self._folder.sheet(state.nimg), state.generator_ema)
 
     def trim(self, nimg: int) -> None:
         """Forget what was told and measured after ``nimg``: the run stands there again."""
@@ -129,7 +129,7 @@ class Saver:
                 take_snapshot(snapshot, self._config, state, self._dataset.card)
                 if self._config.saving.travelling:
                     self._save_travelling(state)
-                self._sheet.save(self._folder.samples, state.generator_ema, state.nimg)
+                self._sheet.save(self._folder.sheet(state.nimg), state.generator_ema)
                 best = self._best()
                 self._folder.prune_snapshots(self._config.saving, best=best.snapshot if best else None)
             except StorageError as error:

@@ -20,6 +20,7 @@ from capriccio.metrics.results import Evaluation
 from capriccio.metrics.settings import Settings
 from capriccio.networks.generator import Generator
 from capriccio.perception.weights import parse_sources
+from capriccio.run_layout import RunLayout
 from capriccio.runtime import Processes
 from capriccio.training.run_log import duration
 
@@ -89,7 +90,7 @@ class SnapshotMetrics:
                     file.write(json.dumps(line, sort_keys=True) + "\n")
             best = self.best()
             if best is not None:
-                with replacing(self._folder / "best.json") as replaced:
+                with replacing(RunLayout(self._folder).best) as replaced:
                     replaced.write(json.dumps(dataclasses.asdict(best), indent=1).encode())
         return evaluation
 

@@ -17,6 +17,7 @@ from capriccio.loading.model import Model, load
 from capriccio.presets import auto_gamma, preset
 from capriccio.rendering.curves import Curve, Plot
 from capriccio.rendering.report import Block, Command, Section
+from capriccio.run_layout import RunLayout
 from capriccio.training.train import train
 
 SIZE = 32
@@ -76,7 +77,7 @@ class Learning:
         """Train from nothing for a share of the minutes."""
         budget = 60 * self.minutes * share
         say(f"Training from scratch, {SIZE}×{SIZE}, for {minutes(budget)} …")
-        if not (self.scratch / "config.yaml").exists():
+        if not RunLayout(self.scratch).config.exists():
             self._train_for(budget, _scratch_config(self._archive(SIZE)), self.scratch)
         model = load(self.scratch, device=self.device)
         blocks: list[Block] = [
@@ -91,7 +92,7 @@ class Learning:
     def fine_tune(self, model: Model) -> Section:
         """Train the bundled model on for a moment."""
         folder = self.folder / "runs" / "fine-tuned"
-        if not (folder / "config.yaml").exists():
+        if not RunLayout(folder).config.exists():
             say("Fine-tuning the bundled model on the painted landscapes for a moment …")
             config = _fine_tune_config(model, self._archive(LARGE_SIZE), FINE_TUNE_KIMG_PER_MINUTE * self.minutes)
             train(config, folder, resume=True, init_from=str(bundled_path()), device=self.device, echo=_indented)
@@ -160,13 +161,13 @@ def _fine_tune_config(model: Model, archive: Path, kimg: float) -> RunConfig:
 
 def _sample_sheets(folder: Path) -> list[tuple[str, Image.Image]]:
     """Return (caption, top rows) of the first, a middle and the last sample sheet of a run."""
-    paths = sorted((folder / "samples").glob("fakes-*.png"))
-    chosen = sorted({paths[0], paths[len(paths) // 2], paths[-1]})
+    saved = RunLayout(folder).sheets()
+    chosen = sorted({saved[0], saved[len(saved) // 2], saved[-1]})
     sheets = []
-    for path in chosen:
+    for kimg, path in chosen:
         with Image.open(path) as samples:
             top = samples.crop((0, 0, samples.width, min(samples.height, 3 * SIZE))).copy()
-        sheets.append((f"After {int(path.stem.split('-')[1]):,} thousand pictures.", top))
+        sheets.append((f"After {kimg:,} thousand pictures.", top))
     return sheets
 
 
