@@ -21,7 +21,7 @@ from capriccio.data.building.crops import centre_window
 from capriccio.data.building.decoding import decode_photograph
 from capriccio.data.building.resampling import resize
 from capriccio.data.landscapes.painter import paint
-from capriccio.runtime import most_resident_bytes
+from capriccio.devices import most_resident_bytes
 
 SIZE = (256, 256)
 WHITE = (255, 255, 255)

@@ -47,9 +47,10 @@ from capriccio.bench.flops import generator_flops, training_flops
 from capriccio.bench.peak import ConvolutionPeak, synchronize
 from capriccio.bench.workload import NoLabels, bench_run
 from capriccio.config import AugmentConfig, FormsConfig, ImageShape, RunConfig, from_dict
+from capriccio.devices import choose_device, tuned_libraries
 from capriccio.ops.fir_kernel import plain_resample, resample_by_kernel
 from capriccio.presets import with_fp16_clamp
-from capriccio.runtime import Processes, choose_device, tuned_libraries
+from capriccio.processes import Processes
 from capriccio.training.draws import SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.recording import Recorder, run_directly

@@ -19,7 +19,7 @@ from capriccio.metrics.memorisation import judge, nearest
 from capriccio.metrics.pictures import DatasetLabels, Fakes, PictureSource, Reals
 from capriccio.perception.catalogue import Perception
 from capriccio.perception.weights import parse_sources
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 
 SHARES = (0.02, 0.05, 0.1, 0.2)
 SHIFT_PX = 2

@@ -12,8 +12,8 @@ import time
 
 import torch
 
+from capriccio.devices import most_resident_bytes
 from capriccio.metrics.moments import MomentSums, frechet_distance
-from capriccio.runtime import most_resident_bytes
 
 BLOCK = 64
 

@@ -21,7 +21,7 @@ from capriccio.config import AugmentConfig, LossConfig
 from capriccio.data import open_dataset
 from capriccio.data.dataset import ImageDataset
 from capriccio.ops.quantize import dequantize
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.snapshots.snapshot import Snapshot, load_snapshot
 from capriccio.training import losses
 from capriccio.training.draws import SeededDraws

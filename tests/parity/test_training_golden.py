@@ -12,7 +12,7 @@ from capriccio.config import EmaConfig, LossConfig, OptimizerConfig, RunConfig
 from capriccio.interop.names import to_field_name
 from capriccio.networks.discriminator import Discriminator
 from capriccio.networks.generator import Generator
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training import losses
 from capriccio.training.ema import ema_beta
 from capriccio.training.iteration import Batch, Phases, Trainer

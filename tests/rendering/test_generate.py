@@ -4,11 +4,11 @@ from PIL import Image
 
 from capriccio.errors import UsageError
 from capriccio.latent.files import Latents
+from capriccio.processes import Processes
 from capriccio.provenance import read_provenance
 from capriccio.rendering import generate as generate_module
 from capriccio.rendering.generate import GenerateRequest, PictureFiles, generate, save_generated
 from capriccio.rendering.look import Look
-from capriccio.runtime import Processes
 
 
 def pixels(path):

@@ -10,7 +10,7 @@ import torch
 
 from capriccio.config import ImageShape, RunConfig
 from capriccio.errors import JobError
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training import losses
 from capriccio.training.iteration import Phases, Trainer
 from capriccio.training.state import new_state

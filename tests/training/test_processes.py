@@ -77,10 +77,10 @@ def test_the_others_wait_for_the_main_one_longer_than_for_each_other(tmp_path):
 import time
 from datetime import timedelta
 import torch
-from capriccio import runtime
+from capriccio import processes as module
 
-runtime.COLLECTIVE_TIMEOUT = timedelta(seconds=3)
-with runtime.joined_processes(torch.device("cpu")) as processes:
+module.COLLECTIVE_TIMEOUT = timedelta(seconds=3)
+with module.joined_processes(torch.device("cpu")) as processes:
     def prepare():
         time.sleep(8 if processes.is_main else 0)
         return time.monotonic()
@@ -108,7 +108,7 @@ import importlib, os, sys
 from pathlib import Path
 import torch
 from capriccio.errors import WorkerError
-from capriccio.runtime import joined_processes
+from capriccio.processes import joined_processes
 
 def threads():
     return [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]

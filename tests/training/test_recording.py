@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_flatten
 
 from capriccio.config import AugmentConfig, LossConfig
 from capriccio.errors import ConfigError
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training.iteration import Phases, Trainer
 from capriccio.training.recording import WARM_UP_CALLS, Captured, Recorder, is_recorded, run_directly
 from capriccio.training.state import TrainingState, new_state

@@ -14,7 +14,7 @@ import torch
 from capriccio.config import EvaluationConfig, RunConfig
 from capriccio.errors import ConfigError, Interrupted, StorageError, UsageError
 from capriccio.metrics.evaluation import evaluate
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training import losses, saving
 from capriccio.training import session as session_module
 from capriccio.training.iteration import Phases

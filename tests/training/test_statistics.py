@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training.statistics import Statistics, memory_use
 from tests.training.tiny import CPU
 

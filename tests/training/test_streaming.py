@@ -12,7 +12,7 @@ import torch
 import capriccio.data.lanes as lanes_module
 from capriccio.config import RunConfig
 from capriccio.errors import ConfigError, JobError, RunError
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training.feed import Feed, open_data
 from capriccio.training.train import train
 from tests.data.shard_server import Troubles, serving, write_shards

@@ -27,7 +27,7 @@ from capriccio.config import (
     RunConfig,
     SavingConfig,
 )
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training.draws import SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer
 from capriccio.training.state import TrainingState, new_state

@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from capriccio.bench.peak import ConvolutionPeak, seconds
-from capriccio.runtime import most_resident_bytes
+from capriccio.devices import most_resident_bytes
 
 _WARM_UP = 2
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from capriccio.bench.measure import IterationSeconds
 from capriccio.bench.peak import synchronize
 from capriccio.config import AugmentConfig, ImageShape, RunConfig
+from capriccio.devices import tuned_libraries
 from capriccio.presets import preset
-from capriccio.runtime import Processes, tuned_libraries
+from capriccio.processes import Processes
 from capriccio.training.draws import PhaseName, SeededDraws
 from capriccio.training.iteration import Batch, Phases, Trainer, compiled_phases
 from capriccio.training.recording import choose_runner

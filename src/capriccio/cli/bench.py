@@ -43,8 +43,8 @@ def _measure(asked: Any) -> dict[str, Any]:
     from capriccio.bench.startup import startup_seconds
     from capriccio.bench.workload import TrainingWorkload, bench_run
     from capriccio.config import AugmentConfig, ImageShape
+    from capriccio.devices import choose_device, choose_precision
     from capriccio.presets import with_fp16_clamp
-    from capriccio.runtime import choose_device, choose_precision
 
     def configured(values: Mapping[str, Any]) -> Any:
         height, width = parse_size(values["resolution"], "--resolution")
@@ -119,7 +119,7 @@ def _data_share(path: Path, config: Any, device: Any, iteration_seconds: float) 
 
     from capriccio.bench.peak import seconds
     from capriccio.data.dataset import open_dataset
-    from capriccio.runtime import Processes
+    from capriccio.processes import Processes
     from capriccio.training.feed import Feed
 
     shape = config.generator.shape

@@ -25,11 +25,11 @@ def run(argv: Sequence[str]) -> int:
     out = Path(asked.out)
     if out.suffix.lower() != ".safetensors":
         raise UsageError(f"--out: a snapshot ends in .safetensors, got '{out}'.")
+    from capriccio.devices import choose_device
     from capriccio.interop.foreign import read_network
     from capriccio.loading.model import Model, find_snapshot
     from capriccio.rendering.look import Look
     from capriccio.rendering.pictures import format_of
-    from capriccio.runtime import choose_device
     from capriccio.snapshots.blending import blend, kinship
     from capriccio.snapshots.snapshot import save_snapshot
 

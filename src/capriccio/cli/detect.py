@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from capriccio.detection.detect import Judged
     from capriccio.detection.detector import Detector, Verdict
-    from capriccio.runtime import Processes
+    from capriccio.processes import Processes
 
 
 def run(argv: Sequence[str]) -> int:
@@ -33,10 +33,11 @@ def run(argv: Sequence[str]) -> int:
     if asked.fdr is not None and not 0 < asked.fdr < 1:
         raise UsageError(f"--fdr lies between 0 and 1, got {asked.fdr}.")
     report_path = checked_path(asked.report, ".html", "--report")
+    from capriccio.devices import choose_device
     from capriccio.inversion.targets import find_pictures
+    from capriccio.processes import joined_processes
     from capriccio.rendering.report import save_report
     from capriccio.rendering.verdicts import verdict_report
-    from capriccio.runtime import choose_device, joined_processes
 
     paths = find_pictures(asked.pictures)
     by_model: list[tuple[str, list[Verdict]]] = []

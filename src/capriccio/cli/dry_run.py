@@ -8,8 +8,9 @@ import yaml
 from capriccio.augmentation.pipes import describe as describe_augmentation
 from capriccio.bench.peak import ConvolutionPeak
 from capriccio.config import RunConfig, to_dict
+from capriccio.devices import choose_device, choose_precision
 from capriccio.errors import counted
-from capriccio.runtime import Processes, choose_device, choose_precision
+from capriccio.processes import Processes
 from capriccio.subjects import explain_gamma
 from capriccio.training.footprint import footprint
 from capriccio.training.recording import is_recorded

@@ -16,8 +16,8 @@ def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     if not (asked.singles or asked.grid):
         raise UsageError("--no-singles and --no-grid together leave nothing to write; leave one of them out.")
+    from capriccio.processes import launched_processes
     from capriccio.rendering.generate import GenerateRequest, PictureFiles, save_generated
-    from capriccio.runtime import launched_processes
 
     request = GenerateRequest(source=source_of(asked.seeds, "--seeds"), look=look_of(asked), batch=asked.batch)
     files = PictureFiles(

@@ -23,6 +23,7 @@ def run(argv: Sequence[str]) -> int:
     asked = _parser().read(argv)
     if asked.model is not None and asked.samples is not None:
         raise UsageError("--model and --samples both name what is to be measured; give one of them.")
+    from capriccio.devices import choose_device
     from capriccio.durable import replacing
     from capriccio.loading.model import load
     from capriccio.metrics.evaluation import Evaluator
@@ -31,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
     from capriccio.metrics.results import describe
     from capriccio.metrics.settings import Settings
     from capriccio.perception.weights import parse_sources
-    from capriccio.runtime import choose_device, joined_processes
+    from capriccio.processes import joined_processes
 
     metrics = parse_metrics(asked.metrics, count=asked.count)
     settings = Settings(

@@ -109,9 +109,9 @@ def _models(asked: Any) -> tuple[Model, Model | None, str, str]:
     """Return the model in float32, the one for pictures without a seed where it is another, its name, and a line that
     says in which precision pictures are painted, and why.
     """
+    from capriccio.devices import choose_device, choose_precision
     from capriccio.loading.bundled import bundled_names
     from capriccio.loading.model import load
-    from capriccio.runtime import choose_device, choose_precision
 
     model = load(asked.model, device=asked.device)
     fastest = choose_precision(asked.precision, choose_device(asked.device))

@@ -16,9 +16,9 @@ import torch
 
 from capriccio import __version__
 from capriccio.data.cache import cache_folder
+from capriccio.devices import ChosenPrecision, choose_device, choose_precision
 from capriccio.doctor.finding import Finding
 from capriccio.loading.bundled import bundled_names
-from capriccio.runtime import ChosenPrecision, choose_device, choose_precision
 
 _LIBRARIES = ("torch", "numpy", "pillow", "safetensors", "jsonargparse", "PyYAML", "rich")
 _SLOW_SHARE = 0.4

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from capriccio.config import MAX_SEED, FormsConfig, GeneratorConfig, ImageShape
+from capriccio.devices import choose_device, choose_precision
 from capriccio.errors import ShapeError, SnapshotError, UsageError, nearest
 from capriccio.interop.foreign import read_network
 from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
@@ -20,7 +21,6 @@ from capriccio.loading.bundled import bundled_names, bundled_path
 from capriccio.networks.precision import precision_name
 from capriccio.ops.truncation import psi_problem, truncate
 from capriccio.run_layout import RunLayout
-from capriccio.runtime import choose_device, choose_precision
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
 from capriccio.snapshots.tuning import Tuning, load_tuning, tuned_snapshot
 

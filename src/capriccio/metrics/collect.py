@@ -21,8 +21,8 @@ from capriccio.metrics.moments import Moments, MomentSums
 from capriccio.metrics.pictures import BLOCK, PictureSource, Reals, num_blocks
 from capriccio.perception.inception import InceptionFeatures
 from capriccio.perception.protocols import FeatureNetwork
+from capriccio.processes import Processes
 from capriccio.progress import Progress
-from capriccio.runtime import Processes
 
 _CACHE_VERSION = 1
 _KEY = "protocol"

@@ -28,9 +28,9 @@ from capriccio.metrics.settings import Settings
 from capriccio.networks.generator import Generator
 from capriccio.networks.precision import precision_name
 from capriccio.perception.weights import WeightsSources
+from capriccio.processes import Processes
 from capriccio.progress import Progress
 from capriccio.provenance import code_version
-from capriccio.runtime import Processes
 
 PATH_BLOCK = 16
 """Pairs whose random numbers are drawn together."""

@@ -25,8 +25,8 @@ from capriccio.loading.model import Model
 from capriccio.metrics.collect import Wanted, collect
 from capriccio.metrics.pictures import DatasetLabels, Fakes, Reals, num_blocks
 from capriccio.perception.protocols import FeatureNetwork, NetworkCard
+from capriccio.processes import Processes
 from capriccio.progress import Progress
-from capriccio.runtime import Processes
 
 NUM_NEIGHBOURS = 4
 """Nearest training pictures that are told of each sample."""

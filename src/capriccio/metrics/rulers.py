@@ -18,8 +18,8 @@ from capriccio.networks.discriminator import Discriminator
 from capriccio.perception.catalogue import DistanceName, NetworkName, Perception
 from capriccio.perception.protocols import FeatureNetwork, PerceptualDistance
 from capriccio.perception.weights import WeightsSources
+from capriccio.processes import Processes
 from capriccio.progress import Progress
-from capriccio.runtime import Processes
 
 
 class Rulers:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from capriccio.errors import UsageError
+from capriccio.processes import Processes
 from capriccio.progress import Progress
 from capriccio.provenance import PictureFormat, Provenance
 from capriccio.rendering.grids import MAX_SHEET_PIXELS, Sheet, near_square, picture_size, pictures_of
 from capriccio.rendering.look import Look
 from capriccio.rendering.pictures import ending_of, save_picture
 from capriccio.rendering.sources import LatentSource, Source, open_source, provenance_of
-from capriccio.runtime import Processes
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model

@@ -19,7 +19,7 @@ from capriccio.data.stores import CacheMode
 from capriccio.data.stream import PictureStream, StreamedPictures, is_streamed, open_streamed
 from capriccio.errors import DatasetError, RunError, ShapeError
 from capriccio.ops.quantize import dequantize
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training.iteration import Batch
 
 _CACHE_ON_DISK: dict[str, CacheMode] = {"auto": "auto", "none": "none", "raw": "raw", "device": "raw"}

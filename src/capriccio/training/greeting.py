@@ -10,8 +10,9 @@ from capriccio.augmentation.pipes import describe
 from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit, ImageDataset
 from capriccio.data.stream import StreamedPictures
+from capriccio.devices import ChosenPrecision
 from capriccio.errors import counted
-from capriccio.runtime import ChosenPrecision, Processes
+from capriccio.processes import Processes
 from capriccio.subjects import explain_gamma
 from capriccio.training.state import TrainingState
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from capriccio.config import RunConfig
 from capriccio.errors import JobError
 from capriccio.networks.layers import largest_divisor
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training import losses
 from capriccio.training.draws import Draws, PhaseName
 from capriccio.training.ema import ema_beta, update_ema

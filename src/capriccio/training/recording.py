@@ -17,7 +17,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unfl
 
 from capriccio.config import CudaGraphs
 from capriccio.errors import ConfigError
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 
 Work = Callable[..., Any]
 """From nested tuples of tensors to nested tuples of tensors; leaves gradients in ``.grad`` of some parameters. Draws no

@@ -15,7 +15,7 @@ from torch import Tensor
 from capriccio.config import RunConfig
 from capriccio.data.dataset import ImageDataset
 from capriccio.errors import Interrupted, JobError, StorageError, WorkerError
-from capriccio.runtime import Processes
+from capriccio.processes import Processes
 from capriccio.training.checkpoint import remove_old, save_checkpoint
 from capriccio.training.run_folder import RunFolder
 from capriccio.training.run_log import RunLog

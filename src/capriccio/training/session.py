@@ -15,10 +15,11 @@ import torch
 
 from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit
+from capriccio.devices import ChosenPrecision, tuned_libraries
 from capriccio.doctor.examination import LiveDoctor
 from capriccio.errors import ConfigError, DatasetError, DivergedError, Interrupted, JobError, RunError
 from capriccio.networks.layers import largest_divisor
-from capriccio.runtime import ChosenPrecision, Processes, tuned_libraries
+from capriccio.processes import Processes
 from capriccio.training.checkpoint import load_newest
 from capriccio.training.draws import SeededDraws
 from capriccio.training.feed import Feed, open_data

@@ -20,8 +20,8 @@ from capriccio.metrics.results import Evaluation
 from capriccio.metrics.settings import Settings
 from capriccio.networks.generator import Generator
 from capriccio.perception.weights import parse_sources
+from capriccio.processes import Processes
 from capriccio.run_layout import RunLayout
-from capriccio.runtime import Processes
 from capriccio.training.run_log import duration
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from capriccio.runtime import Processes, most_resident_bytes
+from capriccio.devices import most_resident_bytes
+from capriccio.processes import Processes
 
 
 def sums(values: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ import torch
 
 from capriccio.augmentation.pipes import settled
 from capriccio.config import RunConfig
+from capriccio.devices import choose_device, choose_precision
 from capriccio.errors import ConfigError, WorkerError
 from capriccio.presets import for_transfer, with_fp16_clamp, with_shape
-from capriccio.runtime import choose_device, choose_precision, collected_signals, joined_processes
+from capriccio.processes import collected_signals, joined_processes
 from capriccio.training.feed import open_data
 from capriccio.training.greeting import number_of_pictures
 from capriccio.training.origin import Origin
