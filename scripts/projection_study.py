@@ -26,7 +26,8 @@ from torch import Tensor
 import capriccio
 from capriccio.detection.calibrate import made_picture
 from capriccio.detection.photographs import read_photographs
-from capriccio.inversion.project import ProjectionSettings, Projector
+from capriccio.inversion.project import Projector
+from capriccio.inversion.projection import ProjectionSettings
 from capriccio.inversion.targets import to_images
 from capriccio.loading.model import Model
 from capriccio.perception.catalogue import Perception

@@ -19,7 +19,8 @@ import torch
 import capriccio
 from capriccio.detection.photographs import read_photographs
 from capriccio.inversion.pivotal import Tuned, TuningSettings, tune
-from capriccio.inversion.project import Projection, project
+from capriccio.inversion.project import project
+from capriccio.inversion.projection import Projection
 from capriccio.inversion.targets import to_images
 from capriccio.loading.model import Model
 from capriccio.perception.catalogue import Perception

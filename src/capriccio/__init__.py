@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from capriccio.detection.detector import Verdict
     from capriccio.errors import CapriccioError
     from capriccio.inversion.pivotal import tune
-    from capriccio.inversion.project import Projection, project
+    from capriccio.inversion.project import project
+    from capriccio.inversion.projection import Projection
     from capriccio.latent.directions import edit, load_directions
     from capriccio.latent.mixing import mix
     from capriccio.loading.model import Model, load
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _HOME = {
     "CapriccioError": "capriccio.errors",
     "Model": "capriccio.loading.model",
-    "Projection": "capriccio.inversion.project",
+    "Projection": "capriccio.inversion.projection",
     "RunConfig": "capriccio.config",
     "Verdict": "capriccio.detection.detector",
     "build_dataset": "capriccio.data.building.build",

@@ -8,7 +8,8 @@ import torch
 from capriccio.config import ImageShape
 from capriccio.errors import SnapshotError, UsageError
 from capriccio.inversion.encoder_training import EncoderTraining, disturbed, painted, train_encoder
-from capriccio.inversion.project import ProjectionSettings, Projector
+from capriccio.inversion.project import Projector
+from capriccio.inversion.projection import ProjectionSettings
 from capriccio.inversion.w_statistics import w_statistics
 from capriccio.loading.model import Model, load
 from capriccio.networks.encoder import Encoder, EncoderConfig, encoder_config
@@ -122,5 +123,7 @@ def test_disturbed_pictures_keep_their_shape_and_some_stay_as_they_are():
 
 
 def test_an_encoder_needs_pictures():
-    with pytest.raises(UsageError, match="at least one"):
+    with pytest.raises(UsageError, match="got 0 in batches of 32"):
         EncoderTraining(num_images=0)
+    with pytest.raises(UsageError, match="in batches of 0"):
+        EncoderTraining(batch=0)

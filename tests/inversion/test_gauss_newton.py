@@ -7,7 +7,8 @@ from capriccio.inversion import curvature as curvature_module
 from capriccio.inversion.curvature import curvature_of, mean_curvature
 from capriccio.inversion.gauss_newton import GaussNewton, GaussNewtonSettings, energy
 from capriccio.inversion.problem import Problem
-from capriccio.inversion.project import ProjectionSettings, Projector, frozen, project
+from capriccio.inversion.project import Projector, frozen, project
+from capriccio.inversion.projection import ProjectionSettings
 from capriccio.inversion.pyramid import pyramid
 from capriccio.inversion.w_statistics import w_statistics
 from capriccio.loading.model import Model

@@ -13,7 +13,8 @@ import capriccio
 from capriccio.cli.main import main
 from capriccio.errors import SnapshotError, UsageError
 from capriccio.inversion.pivotal import PivotalTuner, TuningSettings, tune
-from capriccio.inversion.project import ProjectionSettings, project
+from capriccio.inversion.project import project
+from capriccio.inversion.projection import ProjectionSettings
 from capriccio.latent.files import load_latents
 from capriccio.loading.model import Model
 from capriccio.provenance import read_provenance

@@ -10,7 +10,8 @@ from PIL import Image
 from capriccio.cli.main import main
 from capriccio.errors import ShapeError, UsageError
 from capriccio.inversion.fast import FastSettings
-from capriccio.inversion.project import Projection, ProjectionSettings, Projector, project
+from capriccio.inversion.project import Projector, project
+from capriccio.inversion.projection import Projection, ProjectionSettings
 from capriccio.inversion.targets import find_pictures
 from capriccio.inversion.w_statistics import w_statistics
 from capriccio.latent.files import Latents, load_latents, save_latents

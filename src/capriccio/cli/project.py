@@ -33,7 +33,8 @@ def run(argv: Sequence[str]) -> int:
     if not asked.pictures:
         raise UsageError("name at least one picture or a folder of them.")
     from capriccio.inversion.pivotal import TuningSettings
-    from capriccio.inversion.project import ProjectionSettings, Projector, default_distance
+    from capriccio.inversion.project import Projector, default_distance
+    from capriccio.inversion.projection import ProjectionSettings
     from capriccio.inversion.targets import find_pictures, open_targets
     from capriccio.loading.model import load
     from capriccio.perception.catalogue import Perception

@@ -19,7 +19,8 @@ from capriccio.detection.evidence import evidence
 from capriccio.detection.scoring import Calibration, Numbers
 from capriccio.errors import SnapshotError, UsageError
 from capriccio.inversion.problem import Step
-from capriccio.inversion.project import Projection, ProjectionSettings, Projector, default_distance
+from capriccio.inversion.project import Projector, default_distance
+from capriccio.inversion.projection import Projection, ProjectionSettings
 from capriccio.loading.model import Model
 from capriccio.networks.encoder import Encoder
 from capriccio.progress import Progress

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from capriccio.inversion.gauss_newton import energy
-from capriccio.inversion.project import Projection
+from capriccio.inversion.projection import Projection
 from capriccio.inversion.w_statistics import WStatistics
 
 VARIANCE_SCALES = (1, 2, 4, 8)

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from capriccio.errors import UsageError
 from capriccio.inversion.problem import Problem, Step
-from capriccio.inversion.project import OnStep, Projection, default_distance, frozen
+from capriccio.inversion.project import OnStep, default_distance, frozen
+from capriccio.inversion.projection import Projection
 from capriccio.inversion.w_statistics import w_statistics
 from capriccio.latent.files import Latents
 from capriccio.latent.streams import stream

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from capriccio.durable import replacing
 from capriccio.errors import UsageError
-from capriccio.inversion.project import OnStep, Projection, Projector
+from capriccio.inversion.project import OnStep, Projector
+from capriccio.inversion.projection import Projection
 from capriccio.inversion.targets import Target, to_images
 from capriccio.latent.files import Latents, load_latents, save_latents
 from capriccio.loading.model import Model

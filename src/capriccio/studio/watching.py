@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from capriccio.inversion.problem import Step
-from capriccio.inversion.project import Projection, Projector
+from capriccio.inversion.project import Projector
+from capriccio.inversion.projection import Projection
 from capriccio.provenance import Provenance
 from capriccio.rendering.grids import difference_of, picture_of
 from capriccio.rendering.pictures import encode_picture

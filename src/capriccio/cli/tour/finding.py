@@ -12,7 +12,8 @@ from capriccio.data.landscapes.painter import paint
 from capriccio.detection.calibrate import StoredCalibration, stored_calibration
 from capriccio.detection.detect import Judged
 from capriccio.detection.detector import BASE_RATES, Detector
-from capriccio.inversion.project import ProjectionSettings, Projector
+from capriccio.inversion.project import Projector
+from capriccio.inversion.projection import ProjectionSettings
 from capriccio.inversion.targets import to_images
 from capriccio.latent.files import Latents
 from capriccio.loading.model import Model
