@@ -28,8 +28,9 @@ export function edit(table, model) {
     strengths.clear();
     layers.clear();
     for (const text of changes ?? []) {
-      const [, name, strength, rows] = /^([\w-]+)=(-?[\d.]+)(?:@([\w,-]+))?$/.exec(text) ?? [];
-      if (!model.directions.some(one => one.name === name)) continue;
+      const [name, rest = ""] = text.split("=").map(part => part.trim());
+      const [strength, rows] = rest.split("@").map(part => part.trim());
+      if (!strength || !Number.isFinite(Number(strength)) || !model.directions.some(one => one.name === name)) continue;
       strengths.set(name, Math.max(-REACH, Math.min(REACH, Number(strength))));
       if (rows) layers.set(name, rows);
     }
