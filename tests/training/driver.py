@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from capriccio.errors import CapriccioError
-from capriccio.training import loop, losses
+from capriccio.training import losses, session
 from capriccio.training.iteration import Phases
 from capriccio.training.train import train
 from tests.training.tiny import ADA, run_config
@@ -54,7 +54,7 @@ def main() -> int:
                     time.sleep(3600)
             return losses.generator_main(*inputs)
 
-        loop.Phases = lambda: Phases(generator_main=waiting)
+        session.Phases = lambda: Phases(generator_main=waiting)
     config = run_config(args.data, total_kimg=args.kimg)
     if args.augment:
         config = replace(config, augment=ADA)
