@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, existing
-from capriccio.errors import UsageError, counted
+from capriccio.errors import UsageError
+from capriccio.wording import counted
 
 if TYPE_CHECKING:
     from capriccio.doctor.finding import Finding

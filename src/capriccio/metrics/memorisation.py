@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from capriccio.data.dataset import DatasetSplit, ImageDataset, open_dataset
-from capriccio.errors import DatasetError, counted
+from capriccio.errors import DatasetError
 from capriccio.loading.model import Model
 from capriccio.metrics.collect import Wanted, collect
 from capriccio.metrics.pictures import DatasetLabels, Fakes, Reals, num_blocks
 from capriccio.perception.protocols import FeatureNetwork, NetworkCard
 from capriccio.processes import Processes
 from capriccio.progress import Progress
+from capriccio.wording import counted
 
 NUM_NEIGHBOURS = 4
 """Nearest training pictures that are told of each sample."""

@@ -21,8 +21,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from capriccio.errors import UsageError, nearest
+from capriccio.errors import UsageError
 from capriccio.perception.catalogue import DistanceName, NetworkName
+from capriccio.wording import nearest
 
 SetKind = Literal["fd", "kd", "pr", "dc", "is"]
 

@@ -15,12 +15,13 @@ from torch import Tensor
 from capriccio.config import ImageShape
 from capriccio.data.dataset import ImageDataset, open_dataset, peek_shape
 from capriccio.data.pictures import reduce
-from capriccio.errors import JobError, ShapeError, UsageError, nearest
+from capriccio.errors import JobError, ShapeError, UsageError
 from capriccio.latent.streams import stream
 from capriccio.metrics.path_length import PathDraws
 from capriccio.networks.generator import Generator
 from capriccio.ops.quantize import quantize
 from capriccio.progress import Progress
+from capriccio.wording import nearest
 
 BLOCK = 64
 """Pictures in a block. Random numbers are drawn block by block, so a picture depends on no batch and no process."""

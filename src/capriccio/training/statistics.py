@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from capriccio.devices import most_resident_bytes
 from capriccio.processes import Processes
 
 
@@ -148,13 +147,3 @@ def moments(values: Tensor) -> dict[str, float]:
     """Return mean, std and count of ``values``, as :meth:`Statistics.take` does."""
     v = values.double()
     return {"num": v.numel(), "mean": float(v.mean()), "std": float(v.std(correction=0))}
-
-
-def memory_use(device: torch.device) -> dict[str, float]:
-    """Return the most memory used until now, in GiB, by the names of the field."""
-    resident = most_resident_bytes()
-    values = {} if resident is None else {"Resources/cpu_mem_gb": resident / 2**30}
-    if device.type == "cuda":
-        values["Resources/peak_gpu_mem_gb"] = torch.cuda.max_memory_allocated(device) / 2**30
-        values["Resources/peak_gpu_mem_reserved_gb"] = torch.cuda.max_memory_reserved(device) / 2**30
-    return values
