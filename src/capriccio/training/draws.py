@@ -17,7 +17,7 @@ from capriccio.augmentation.pipeline import Augmentation, plan
 from capriccio.augmentation.pipes import transformations
 from capriccio.config import AugmentConfig, GeneratorConfig, RunConfig
 from capriccio.latent.streams import stream
-from capriccio.training.losses import Latents
+from capriccio.training.losses import GeneratorInputs
 from capriccio.training.state import TrainingState
 
 PhaseName = Literal["Gmain", "Greg", "Dmain", "Dreg"]
@@ -29,8 +29,8 @@ PictureKind = Literal["fakes", "reals"]
 class Draws(Protocol):
     """The random numbers of one iteration, for this process."""
 
-    def latents(self, occasion: Occasion, round_index: int, count: int) -> Latents:
-        """Return ``count`` latents of one round."""
+    def generator_inputs(self, occasion: Occasion, round_index: int, count: int) -> GeneratorInputs:
+        """Return what ``count`` pictures of one round are painted from."""
         ...
 
     def pl_noise(self, round_index: int, count: int) -> Tensor:
@@ -99,8 +99,8 @@ class SeededDraws:
             device=device,
         )
 
-    def latents(self, occasion: Occasion, round_index: int, count: int) -> Latents:
-        """Return latents of one round: see :class:`Draws`."""
+    def generator_inputs(self, occasion: Occasion, round_index: int, count: int) -> GeneratorInputs:
+        """Return what pictures of one round are painted from: see :class:`Draws`."""
         config = self.config
         count *= self.num_processes
         rng = stream(self.seed, self.salt, self.nimg, occasion, round_index)
@@ -112,7 +112,7 @@ class SeededDraws:
         rows = torch.arange(config.num_ws) >= (cutoff if mixed else config.num_ws)
         c = self.labels.random_labels(count, rng)
         noise = [torch.randn(count, 1, *size, generator=many, device=many.device) for size in self.noise_shapes]
-        return Latents(
+        return GeneratorInputs(
             z=self._mine(z),
             z_mix=self._mine(z_mix),
             mixed_rows=rows.to(self.device, non_blocking=True),

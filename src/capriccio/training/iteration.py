@@ -152,7 +152,7 @@ class Trainer:
     def _generator_main(self, state: TrainingState, draws: Draws, this: Round, parameters: Sequence[Tensor]) -> None:
         phase = partial(self.phases.generator_main, state.generator, state.discriminator)
         inputs = (
-            draws.latents("Gmain", this.index, this.size),
+            draws.generator_inputs("Gmain", this.index, this.size),
             draws.augmentation("Gmain", "fakes", this.index, this.size),
         )
         found = self._run("Gmain", state, this, _differentiated(phase, this), inputs, parameters)
@@ -162,8 +162,8 @@ class Trainer:
         loss = self.config.loss
         count = max(this.size // loss.pl_batch_shrink, 1)
 
-        def work(latents: losses.Latents, noise: Tensor) -> Found:
-            lengths, w_mean = self.phases.path_lengths(state.generator, latents, noise)
+        def work(inputs: losses.GeneratorInputs, noise: Tensor) -> Found:
+            lengths, w_mean = self.phases.path_lengths(state.generator, inputs, noise)
             step = losses.path_length_cotangent(
                 lengths,
                 state.pl_mean,
@@ -179,7 +179,7 @@ class Trainer:
             told = {"Loss/pl_penalty": step.penalties, "Loss/G/reg": step.penalties * loss.pl_weight}
             return Found(finite, {name: sums(values) for name, values in told.items()}, None, w_mean)
 
-        inputs = (draws.latents("Greg", this.index, count), draws.pl_noise(this.index, count))
+        inputs = (draws.generator_inputs("Greg", this.index, count), draws.pl_noise(this.index, count))
         found = self._run("Greg", state, this, work, inputs, parameters)
         self._track(state, found.w_mean, is_discriminator_pass=False)
 
@@ -188,7 +188,7 @@ class Trainer:
     ) -> None:
         phase = partial(self.phases.discriminator_main, state.generator, state.discriminator)
         inputs = (
-            draws.latents("Dmain", this.index, this.size),
+            draws.generator_inputs("Dmain", this.index, this.size),
             *batch.part(this),
             draws.augmentation("Dmain", "fakes", this.index, this.size),
             draws.augmentation("Dmain", "reals", this.index, this.size),
