@@ -44,14 +44,15 @@ COPY_RATIO = 0.1
 _SUSPICIOUS_P, _MEMORISED_P, _MEMORISED_SHARE = 0.01, 0.001, 0.2
 _ROWS = 512
 
-Verdict = Literal["no sign of memorisation", "suspicious", "memorised"]
+Suspicion = Literal["no sign of memorisation", "suspicious", "memorised"]
+"""What can be said of a network; a verdict of the detector is another thing (:class:`capriccio.Verdict`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What the distances say."""
 
-    verdict: Verdict
+    verdict: Suspicion
     sentence: str
     """The verdict in words, with its numbers."""
     close_share: float
