@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from capriccio.bench.workload import NoLabels
 from capriccio.config import AugmentConfig, LossConfig
 from capriccio.data import open_dataset
 from capriccio.data.dataset import ImageDataset
+from capriccio.latent.random_labels import NoLabels
 from capriccio.ops.quantize import dequantize
 from capriccio.processes import Processes
 from capriccio.snapshots.snapshot import Snapshot, load_snapshot

@@ -13,6 +13,7 @@ from capriccio.bench.measure import IterationSeconds
 from capriccio.bench.peak import synchronize
 from capriccio.config import AugmentConfig, ImageShape, RunConfig
 from capriccio.devices import tuned_libraries
+from capriccio.latent.random_labels import NoLabels
 from capriccio.presets import preset
 from capriccio.processes import Processes
 from capriccio.training.draws import PhaseName, SeededDraws
@@ -92,14 +93,6 @@ class TrainingWorkload:
         """Generate one batch with the averaged generator, latents to images."""
         generator = self._state.generator_ema
         self._runner("generate", lambda z: generator(z), (self._z,), ())
-
-
-class NoLabels:
-    """Measured networks are unconditional."""
-
-    def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
-        """Return None."""
-        return None
 
 
 class _PhaseClock(Statistics):

@@ -16,6 +16,7 @@ from capriccio.augmentation.parameters import draw
 from capriccio.augmentation.pipeline import Augmentation, plan
 from capriccio.augmentation.pipes import transformations
 from capriccio.config import AugmentConfig, GeneratorConfig, RunConfig
+from capriccio.latent.random_labels import RandomLabels
 from capriccio.latent.streams import stream
 from capriccio.training.losses import GeneratorInputs
 from capriccio.training.state import TrainingState
@@ -42,21 +43,13 @@ class Draws(Protocol):
         ...
 
 
-class LabelSource(Protocol):
-    """Where the labels of fakes come from: those of uniformly random pictures of the data set."""
-
-    def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
-        """Return [count, c_dim], or None when unconditional."""
-        ...
-
-
 @dataclass(frozen=True)
 class SeededDraws:
     """Draws for the iteration that begins at ``nimg``."""
 
     config: GeneratorConfig
     noise_shapes: tuple[tuple[int, int], ...]
-    labels: LabelSource
+    labels: RandomLabels
     mixing_prob: float
     seed: int
     salt: int
@@ -76,7 +69,7 @@ class SeededDraws:
         cls,
         config: RunConfig,
         state: TrainingState,
-        labels: LabelSource,
+        labels: RandomLabels,
         *,
         device: torch.device,
         rank: int = 0,
