@@ -27,9 +27,9 @@ class Statistics:
     Names are those of the field: ``Loss/G/loss``, ``Loss/signs/real``, ``Timing/Gmain`` …
     """
 
-    def __init__(self, device: torch.device, *, timed: bool = True) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._timed = timed and device.type == "cpu"
+        self._timed = device.type == "cpu"
         self._moments: dict[str, Tensor] = {}
         self._seconds: dict[str, list[float]] = {}
         self._bad_loss = torch.zeros((), device=device)
