@@ -8,7 +8,7 @@ from capriccio.config import RunConfig
 from capriccio.data.card import DataCard
 from capriccio.latent.cloud import NUM_SAMPLES, cloud, spread
 from capriccio.networks.generator import Generator
-from capriccio.provenance import code_version
+from capriccio.provenance import both_licences, code_version
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, StoredDtype, save_snapshot
 from capriccio.training.state import TrainingState
 
@@ -41,7 +41,7 @@ def weights_licence(card: DataCard, origin: str | None = None) -> str:
     own = f"as the training pictures allow; licence of '{card.name}': {card.licence}"
     if origin is None or own in origin:
         return own if origin is None else origin
-    return f"both apply: {origin}; {own}"
+    return both_licences(origin, own)
 
 
 def w_statistics(generator: Generator) -> dict[str, float]:
