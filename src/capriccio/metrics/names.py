@@ -154,7 +154,10 @@ def parse_metrics(text: str | Sequence[str], *, count: int | None = None) -> tup
 
 
 def parse_metric(name: str, *, count: int | None = None) -> Metric:
-    """Read one name; see :func:`parse_metrics`."""
+    """Read one name; see :func:`parse_metrics`.
+
+    Raises: UsageError for a name that is not known, naming the nearest, or one that asks for no samples.
+    """
     metric = _path_metric(name, count) or _set_metric(name, count)
     if metric is None:
         raise UsageError(f"'{name}' is not a metric.{nearest(name, EXAMPLES)} There are names such as "

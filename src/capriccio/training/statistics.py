@@ -44,7 +44,7 @@ class Statistics:
         self.add_sums(name, sums(values))
 
     def add_sums(self, name: str, values: Tensor) -> None:
-        """Count values under ``name`` of which only the :func:`sums` are known."""
+        """Count values under ``name`` of which only the :func:`sums` [3] are known."""
         # Cloned, because the work of a phase may be replayed onto the same memory.
         self._moments[name] = self._moments[name] + values if name in self._moments else values.clone()
 
