@@ -45,9 +45,10 @@ from torch import Tensor
 
 from capriccio.bench.flops import generator_flops, training_flops
 from capriccio.bench.peak import ConvolutionPeak, synchronize
-from capriccio.bench.workload import NoLabels, bench_run
+from capriccio.bench.workload import bench_run
 from capriccio.config import AugmentConfig, FormsConfig, ImageShape, RunConfig, from_dict
 from capriccio.devices import choose_device, tuned_libraries
+from capriccio.latent.random_labels import NoLabels
 from capriccio.ops.fir_kernel import plain_resample, resample_by_kernel
 from capriccio.presets import with_fp16_clamp
 from capriccio.processes import Processes

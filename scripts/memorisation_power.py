@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from capriccio.data.dataset import open_dataset
+from capriccio.latent.random_labels import NoLabels
 from capriccio.loading.model import load
 from capriccio.metrics.collect import Wanted, collect
 from capriccio.metrics.memorisation import judge, nearest
-from capriccio.metrics.pictures import DatasetLabels, Fakes, PictureSource, Reals
+from capriccio.metrics.pictures import Fakes, PictureSource, Reals
 from capriccio.perception.catalogue import Perception
 from capriccio.perception.weights import parse_sources
 from capriccio.processes import Processes
@@ -50,7 +51,7 @@ def main() -> None:
     train, heldout = (features(Reals(part, len(part), model.size, "lanczos")) for part in (split.train, split.heldout))
     samples = features(
         Fakes(
-            generator=model.generator, name=arguments.model, labels=DatasetLabels(None), count=arguments.count,
+            generator=model.generator, name=arguments.model, labels=NoLabels(), count=arguments.count,
             seed=arguments.seed, psi=1.0, batch=16, device=model.device,
         )
     )  # fmt: skip

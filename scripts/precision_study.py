@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from capriccio.bench.workload import NoLabels
 from capriccio.config import AugmentConfig, LossConfig
 from capriccio.data import open_dataset
 from capriccio.data.dataset import ImageDataset
+from capriccio.latent.random_labels import NoLabels
 from capriccio.ops.quantize import dequantize
 from capriccio.processes import Processes
 from capriccio.snapshots.snapshot import Snapshot, load_snapshot
@@ -38,12 +38,12 @@ def phase_gradients(snapshot: Snapshot, batch: Batch, draws: SeededDraws, loss: 
     count = len(batch.reals)
 
     def generator_main() -> None:
-        output = losses.generator_main(generator, discriminator, draws.latents("Gmain", 0, count))
+        output = losses.generator_main(generator, discriminator, draws.generator_inputs("Gmain", 0, count))
         torch.autograd.backward(output.loss)
 
     def path_lengths() -> None:
         half = count // loss.pl_batch_shrink
-        lengths, _ = losses.path_lengths(generator, draws.latents("Greg", 0, half), draws.pl_noise(0, half))
+        lengths, _ = losses.path_lengths(generator, draws.generator_inputs("Greg", 0, half), draws.pl_noise(0, half))
         mean = torch.tensor(snapshot.facts.pl_mean)
         total = lengths.detach().sum()
         step = losses.path_length_cotangent(
@@ -52,8 +52,8 @@ def phase_gradients(snapshot: Snapshot, batch: Batch, draws: SeededDraws, loss: 
         torch.autograd.backward(lengths, step.cotangent)
 
     def discriminator_main() -> None:
-        latents = draws.latents("Dmain", 0, count)
-        output = losses.discriminator_main(generator, discriminator, latents, batch.reals, batch.labels)
+        inputs = draws.generator_inputs("Dmain", 0, count)
+        output = losses.discriminator_main(generator, discriminator, inputs, batch.reals, batch.labels)
         torch.autograd.backward(output.loss)
 
     def r1() -> None:

@@ -18,9 +18,6 @@ A message is one line that says what was needed, what came, and what to do.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 
 class CapriccioError(Exception):
     """Base of all errors raised on purpose."""
@@ -82,22 +79,3 @@ class Interrupted(JobError):
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
-
-
-def closest(word: str, known: Iterable[str], *, likeness: float = 0.5) -> str | None:
-    """Return the known word nearest to ``word``; None when none is near.
-
-    ``likeness``: of the nearest at least, 0…1; among many short words more is needed for a hint to be one.
-    """
-    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=likeness)), None)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the known word nearest to ``word``, or ``""`` when none is near."""
-    close = closest(word, known)
-    return f" Did you mean '{close}'?" if close is not None else ""
-
-
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return ``"1 file"`` or ``"1,200 files"``: a number of ``noun``, or ``plural`` where an s is not enough."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

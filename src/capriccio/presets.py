@@ -20,7 +20,8 @@ from capriccio.config import (
     RunConfig,
     SavingConfig,
 )
-from capriccio.errors import ConfigError, nearest
+from capriccio.errors import ConfigError
+from capriccio.wording import nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,11 @@ def code_version() -> str:
     return __version__
 
 
+def both_licences(first: str, second: str) -> str:
+    """Return what can be said of the licence of what comes from two works whose licences differ."""
+    return f"both apply: {first}; {second}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """Everything needed to make a picture again, and what its reader should know."""

@@ -30,6 +30,19 @@ def test_the_table_names_every_phase(capsys):
     assert all(phase in told for phase in ("Gmain", "Greg", "Dmain", "Dreg", "share of the peak", "optimiser"))
 
 
+def test_augmentation_and_data_are_measured_where_asked_for(tmp_path, capsys):
+    assert main(["dataset", "synth", str(tmp_path / "data.zip"), "--count", "8", "--size", "16"]) == 0
+    capsys.readouterr()
+    flags = ["--augment", "bgc", "--augment-p", "0.25", "--data", str(tmp_path / "data.zip")]
+    assert main(["bench", "--json", "--precision", "bf16", *flags, *TINY]) == 0
+    report = json.loads(capsys.readouterr().out)
+    cost = report["augmentation"].pop("relative_cost")
+    assert report["augmentation"] == {"pipe": "bgc", "p": 0.25}
+    assert cost > 0 < report["data_share_of_iteration"]
+    assert report["machine"]["precision"] == "bf16"
+    assert report["fp32"]["train_images_per_second"] != report["train_images_per_second"]
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

@@ -20,7 +20,7 @@ from capriccio.metrics.inception_score import inception_score
 from capriccio.metrics.kernel_distance import kernel_distance, subset_distance
 from capriccio.metrics.manifold import coverage
 from capriccio.metrics.moments import Moments, MomentSums, frechet_distance
-from capriccio.metrics.path_length import slerp, trimmed_mean
+from capriccio.metrics.path_length import on_great_circle, trimmed_mean
 
 
 def features(count: int, dim: int = 24, *, seed: int = 0, shift: float = 0.0, rank: int | None = None) -> torch.Tensor:
@@ -169,7 +169,7 @@ def test_the_trimmed_mean_leaves_out_one_percent_on_both_sides():
 
 def test_great_circles_have_constant_speed():
     a, b = torch.randn(5, 12), torch.randn(5, 12)
-    steps = [slerp(a, b, torch.full((5, 1), t)) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    steps = [on_great_circle(a, b, torch.full((5, 1), t)) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
     torch.testing.assert_close(steps[0], nn.functional.normalize(a, dim=1))
     torch.testing.assert_close(steps[-1], nn.functional.normalize(b, dim=1))
     moved = torch.stack([(q * p).sum(1).clamp(-1, 1).acos() for p, q in itertools.pairwise(steps)])

@@ -16,11 +16,12 @@ from PIL import Image
 import capriccio
 from capriccio.config import ImageShape
 from capriccio.errors import DatasetError, JobError, ShapeError, SnapshotError, UsageError
+from capriccio.latent.random_labels import NoLabels
 from capriccio.loading.model import load
 from capriccio.metrics import collect as collect_module
 from capriccio.metrics.evaluation import Evaluator, evaluate
 from capriccio.metrics.names import parse_metrics
-from capriccio.metrics.pictures import BLOCK, DatasetLabels, Fakes, Reals, open_reals
+from capriccio.metrics.pictures import BLOCK, Fakes, Reals, open_reals
 from capriccio.metrics.results import read_evaluation
 from capriccio.metrics.settings import Settings
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, save_snapshot
@@ -33,7 +34,7 @@ SETS = "fd_random100_full,kd_random100_full,pr_random100_k3_full,dc_random100_k5
 
 def fakes(generator, **changes) -> Fakes:
     chosen = Fakes(
-        generator=generator, name="tiny", labels=DatasetLabels(None), count=100, seed=0, psi=1.0, batch=16,
+        generator=generator, name="tiny", labels=NoLabels(), count=100, seed=0, psi=1.0, batch=16,
         device=torch.device("cpu"),
     )  # fmt: skip
     return replace(chosen, **changes)

@@ -54,13 +54,13 @@ def gradients(config, phases: Phases):
         network.requires_grad_(False)
 
     g.requires_grad_(True)
-    note("Gmain", g, phases.generator_main(g, d, random.latents("Gmain", 0, 4)).loss)
+    note("Gmain", g, phases.generator_main(g, d, random.generator_inputs("Gmain", 0, 4)).loss)
     g.requires_grad_(True)
-    lengths, _ = phases.path_lengths(g, random.latents("Greg", 0, 2), random.pl_noise(0, 2))
+    lengths, _ = phases.path_lengths(g, random.generator_inputs("Greg", 0, 2), random.pl_noise(0, 2))
     note("Greg", g, lengths, torch.tensor([0.5, -2.0]))
     d.requires_grad_(True)
-    latents = random.latents("Dmain", 0, 4)
-    note("Dmain", d, phases.discriminator_main(g, d, latents, batch.reals, batch.labels).loss)
+    inputs = random.generator_inputs("Dmain", 0, 4)
+    note("Dmain", d, phases.discriminator_main(g, d, inputs, batch.reals, batch.labels).loss)
     d.requires_grad_(True)
     note("Dreg", d, phases.r1_penalty(d, batch.reals, batch.labels, gamma=2.0).loss)
     return found

@@ -12,7 +12,7 @@ from capriccio.metrics.inception_score import inception_score
 from capriccio.metrics.kernel_distance import subset_distance
 from capriccio.metrics.manifold import coverage
 from capriccio.metrics.moments import Moments, MomentSums, frechet_distance
-from capriccio.metrics.path_length import PathDraws, path_lengths, slerp, trimmed_mean
+from capriccio.metrics.path_length import PathDraws, on_great_circle, path_lengths, trimmed_mean
 from capriccio.networks.generator import Generator
 from capriccio.perception.protocols import NetworkCard
 from tests.parity.golden import close, fill, generator_config, of_kind
@@ -60,7 +60,7 @@ def test_trimmed_mean_of_path_lengths():
 
 
 def test_great_circles():
-    close(slerp(METRICS["in/slerp.a"], METRICS["in/slerp.b"], METRICS["in/slerp.t"]), METRICS["out/slerp"])
+    close(on_great_circle(METRICS["in/slerp.a"], METRICS["in/slerp.b"], METRICS["in/slerp.t"]), METRICS["out/slerp"])
 
 
 class Pooled:

@@ -16,7 +16,7 @@ from capriccio.processes import Processes
 from capriccio.training import losses
 from capriccio.training.ema import ema_beta
 from capriccio.training.iteration import Batch, Phases, Trainer
-from capriccio.training.losses import Latents
+from capriccio.training.losses import GeneratorInputs
 from capriccio.training.state import assemble
 from capriccio.training.statistics import Statistics
 from tests.parity.golden import Golden, close, discriminator_config, fill, generator_config, of_kind
@@ -24,8 +24,8 @@ from tests.parity.golden import Golden, close, discriminator_config, fill, gener
 CPU = torch.device("cpu")
 
 
-def latents_of(config, z: Tensor, c: Tensor | None) -> Latents:
-    return Latents(z=z, z_mix=z, mixed_rows=torch.zeros(config.num_ws, dtype=torch.bool), c=c, noise="const")
+def inputs_of(config, z: Tensor, c: Tensor | None) -> GeneratorInputs:
+    return GeneratorInputs(z=z, z_mix=z, mixed_rows=torch.zeros(config.num_ws, dtype=torch.bool), c=c, noise="const")
 
 
 def assert_gradients(network, golden: Golden, prefix: str) -> None:
@@ -46,7 +46,7 @@ def test_losses_and_gradients(golden: Golden):
     fill(generator, golden.under("param/G."))
     fill(discriminator, golden.under("param/D."))
     z, c, reals = golden["in/z"], golden.tensors.get("in/gen_c"), golden["in/real"]
-    latents = latents_of(generator.config, z, c)
+    inputs = inputs_of(generator.config, z, c)
 
     def check(phase: str, statistics: dict[str, Tensor]) -> None:
         expected = golden.under(f"out/{phase}/")
@@ -54,7 +54,7 @@ def test_losses_and_gradients(golden: Golden):
             close(values.reshape(-1), expected.pop(name).reshape(-1))
         assert not expected
 
-    output = losses.generator_main(generator, discriminator, latents)
+    output = losses.generator_main(generator, discriminator, inputs)
     output.loss.backward()
     check("Gmain", output.statistics)
     assert_gradients(generator, golden, "grad/Gmain/G.")
@@ -64,7 +64,7 @@ def test_losses_and_gradients(golden: Golden):
     generator.zero_grad()
     half = len(z) // config["pl_batch_shrink"]
     lengths, _ = losses.path_lengths(
-        generator, latents_of(generator.config, z[:half], None if c is None else c[:half]), golden["in/pl_noise"]
+        generator, inputs_of(generator.config, z[:half], None if c is None else c[:half]), golden["in/pl_noise"]
     )
     step = losses.path_length_cotangent(
         lengths,
@@ -80,7 +80,7 @@ def test_losses_and_gradients(golden: Golden):
     assert_gradients(generator, golden, "grad/Greg/G.")
 
     discriminator.zero_grad()
-    output = losses.discriminator_main(generator, discriminator, latents, reals, golden.tensors.get("in/real_c"))
+    output = losses.discriminator_main(generator, discriminator, inputs, reals, golden.tensors.get("in/real_c"))
     output.loss.backward()
     check("Dmain", output.statistics)
     assert_gradients(discriminator, golden, "grad/Dmain/D.")
@@ -100,10 +100,10 @@ class GivenDraws:
     iteration: int
     config: object
 
-    def latents(self, phase, round_index, count) -> Latents:
+    def generator_inputs(self, phase, round_index, count) -> GeneratorInputs:
         first = round_index * self.golden.config["batch_per_round"]
         z = self.golden[f"in/it{self.iteration}/{phase}.z"][first : first + count]
-        return latents_of(self.config, z, None)
+        return inputs_of(self.config, z, None)
 
     def augmentation(self, occasion, kind, round_index, count) -> None:
         return None

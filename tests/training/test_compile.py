@@ -51,15 +51,17 @@ def test_every_phase_compiles_whole_and_gives_eager_numbers(c_dim, shape, augmen
             network.requires_grad_(False)
 
         g.requires_grad_(True)
-        main = phases.generator_main(g, d, random.latents("Gmain", 0, 4), random.augmentation("Gmain", "fakes", 0, 4))
+        main = phases.generator_main(
+            g, d, random.generator_inputs("Gmain", 0, 4), random.augmentation("Gmain", "fakes", 0, 4)
+        )
         note("Gmain", g, (main.loss, main.w_mean, *main.statistics.values()))
         g.requires_grad_(True)
-        lengths, w_mean = phases.path_lengths(g, random.latents("Greg", 0, 2), random.pl_noise(0, 2))
+        lengths, w_mean = phases.path_lengths(g, random.generator_inputs("Greg", 0, 2), random.pl_noise(0, 2))
         note("Greg", g, (lengths, w_mean), torch.tensor([0.5, -2.0]))
         d.requires_grad_(True)
         fakes, pictures = (random.augmentation("Dmain", kind, 0, 4) for kind in ("fakes", "reals"))
         main = phases.discriminator_main(
-            g, d, random.latents("Dmain", 0, 4), batch.reals, batch.labels, fakes, pictures
+            g, d, random.generator_inputs("Dmain", 0, 4), batch.reals, batch.labels, fakes, pictures
         )
         note("Dmain", d, (main.loss, main.w_mean, *main.statistics.values()))
         d.requires_grad_(True)

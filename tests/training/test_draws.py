@@ -15,8 +15,8 @@ CONFIG = run_config(c_dim=5)
 STATE = new_state(CONFIG, CPU)
 
 
-def flat(latents) -> list[torch.Tensor]:
-    return [latents.z, latents.z_mix, latents.c, *latents.noise]
+def flat(inputs) -> list[torch.Tensor]:
+    return [inputs.z, inputs.z_mix, inputs.c, *inputs.noise]
 
 
 def test_equal_words_give_equal_numbers_and_other_words_others():
@@ -30,10 +30,10 @@ def test_equal_words_give_equal_numbers_and_other_words_others():
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_the_rows_of_all_processes_are_the_rows_of_one(world):
-    whole = draws(CONFIG, STATE).latents("Gmain", 0, 12)
+    whole = draws(CONFIG, STATE).generator_inputs("Gmain", 0, 12)
     for rank in range(world):
         mine = draws(CONFIG, STATE, rank=rank, num_processes=world)
-        part = mine.latents("Gmain", 0, 12 // world)
+        part = mine.generator_inputs("Gmain", 0, 12 // world)
         for theirs, ours in zip(flat(whole), flat(part), strict=True):
             assert torch.equal(ours, theirs[rank::world])
         assert torch.equal(part.mixed_rows, whole.mixed_rows)
@@ -44,21 +44,21 @@ def test_the_rows_of_all_processes_are_the_rows_of_one(world):
 def test_phase_round_nimg_seed_and_salt_each_give_other_numbers():
     first = draws(CONFIG, STATE)
     others = [
-        first.latents("Dmain", 0, 4),
-        first.latents("Gmain", 1, 4),
-        replace(first, nimg=4).latents("Gmain", 0, 4),
-        replace(first, seed=1).latents("Gmain", 0, 4),
-        replace(first, salt=1).latents("Gmain", 0, 4),
+        first.generator_inputs("Dmain", 0, 4),
+        first.generator_inputs("Gmain", 1, 4),
+        replace(first, nimg=4).generator_inputs("Gmain", 0, 4),
+        replace(first, seed=1).generator_inputs("Gmain", 0, 4),
+        replace(first, salt=1).generator_inputs("Gmain", 0, 4),
     ]
-    z = first.latents("Gmain", 0, 4).z
-    assert torch.equal(z, first.latents("Gmain", 0, 4).z)
+    z = first.generator_inputs("Gmain", 0, 4).z
+    assert torch.equal(z, first.generator_inputs("Gmain", 0, 4).z)
     assert not any(torch.equal(z, other.z) for other in others)
 
 
 def test_drawing_does_not_touch_the_random_state_of_the_process():
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    draws(CONFIG, STATE).latents("Gmain", 0, 4)
+    draws(CONFIG, STATE).generator_inputs("Gmain", 0, 4)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -67,7 +67,7 @@ def test_mixing_replaces_the_rows_from_a_uniform_cutoff_on():
     num_ws = CONFIG.generator.num_ws
     counts = [0] * (num_ws + 1)
     for nimg in range(600):
-        rows = replace(first, nimg=nimg, noise_shapes=()).latents("Gmain", 0, 1).mixed_rows
+        rows = replace(first, nimg=nimg, noise_shapes=()).generator_inputs("Gmain", 0, 1).mixed_rows
         cutoff = num_ws - int(rows.sum())
         assert torch.equal(rows, torch.arange(num_ws) >= cutoff)
         counts[cutoff] += 1
@@ -78,4 +78,4 @@ def test_mixing_replaces_the_rows_from_a_uniform_cutoff_on():
 
 def test_mixing_can_be_off():
     never = replace(draws(CONFIG, STATE), mixing_prob=0.0)
-    assert not any(bool(replace(never, nimg=i).latents("Gmain", 0, 1).mixed_rows.any()) for i in range(20))
+    assert not any(bool(replace(never, nimg=i).generator_inputs("Gmain", 0, 1).mixed_rows.any()) for i in range(20))

@@ -44,7 +44,7 @@ def test_r1_is_the_squared_gradient_that_autograd_finds(state):
 def test_path_lengths_grow_with_the_images(state):
     config = run_config()
     generator = trained_state(config, 0).generator
-    given = draws(config, state).latents("Greg", 0, 4), draws(config, state).pl_noise(0, 4)
+    given = draws(config, state).generator_inputs("Greg", 0, 4), draws(config, state).pl_noise(0, 4)
     before, _ = losses.path_lengths(generator, *given)
     with torch.no_grad():
         for block in generator.synthesis.blocks.values():
@@ -55,10 +55,10 @@ def test_path_lengths_grow_with_the_images(state):
 
 def test_fakes_and_reals_in_one_batch_give_the_logits_of_two(state):
     config = run_config()
-    latents, images = draws(config, state).latents("Dmain", 0, 4), reals(config).reals
-    output = losses.discriminator_main(state.generator, state.discriminator, latents, images, None)
-    ws, _ = losses.styles(state.generator, latents)
-    fakes = state.generator.synthesis(ws, latents.noise)
+    inputs, images = draws(config, state).generator_inputs("Dmain", 0, 4), reals(config).reals
+    output = losses.discriminator_main(state.generator, state.discriminator, inputs, images, None)
+    ws, _ = losses.styles(state.generator, inputs)
+    fakes = state.generator.synthesis(ws, inputs.noise)
     expected = F.softplus(state.discriminator(fakes)) + F.softplus(-state.discriminator(images))
     # Batches of 8 and of 4 round differently; mixed statistics would show in the second digit.
     torch.testing.assert_close(output.statistics["Loss/D/loss"], expected, rtol=1e-4, atol=1e-5)
@@ -69,17 +69,17 @@ def test_no_gradient_reaches_the_generator_from_the_discriminators_step():
     fresh = trained_state(config, 0)
     fresh.generator.requires_grad_(True)
     fresh.discriminator.requires_grad_(True)
-    latents = draws(config, fresh).latents("Dmain", 0, 4)
-    losses.discriminator_main(fresh.generator, fresh.discriminator, latents, reals(config).reals, None).loss.backward()
+    inputs = draws(config, fresh).generator_inputs("Dmain", 0, 4)
+    losses.discriminator_main(fresh.generator, fresh.discriminator, inputs, reals(config).reals, None).loss.backward()
     assert all(p.grad is None for p in fresh.generator.parameters())
     assert all(p.grad is not None for p in fresh.discriminator.parameters())
 
 
 def test_unmixed_rows_come_from_z_alone(state):
-    latents = draws(run_config(), state).latents("Gmain", 0, 4)
-    unmixed = latents._replace(mixed_rows=torch.zeros_like(latents.mixed_rows))
+    inputs = draws(run_config(), state).generator_inputs("Gmain", 0, 4)
+    unmixed = inputs._replace(mixed_rows=torch.zeros_like(inputs.mixed_rows))
     ws, w_mean = losses.styles(state.generator, unmixed)
-    w = state.generator.mapping(latents.z, None)
+    w = state.generator.mapping(inputs.z, None)
     assert torch.equal(ws, w[:, None].expand_as(ws))
     torch.testing.assert_close(w_mean, w.mean(dim=0))
     assert w_mean.device == CPU

@@ -1,4 +1,4 @@
-"""The story of a run in files, durations."""
+"""The story of a run in files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from capriccio.errors import StorageError
 from capriccio.training import run_log
-from capriccio.training.run_log import RunLog, duration
+from capriccio.training.run_log import RunLog
 
 
 def test_lines_are_told_and_written(tmp_path):
@@ -48,14 +48,6 @@ def test_ticks_of_lost_progress_and_half_lines_are_dropped(tmp_path):
     log.trim(8)
     log.close()
     assert path.read_text() == '{"nimg": 4}\n{"nimg": 8}\n'
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(-3, "0s"), (12.4, "12s"), (250, "4m 10s"), (7500, "2h 05m"), (97200, "1d 03h")],
-)
-def test_durations_read_as_words(seconds, words):
-    assert duration(seconds) == words
 
 
 def test_a_full_disk_costs_what_would_be_trimmed_and_not_the_run(tmp_path, monkeypatch):

@@ -348,9 +348,9 @@ def test_after_divergence_low_precision_rests_for_a_while(archive, tmp_path):
     config = replace(run_config(archive), precision="bf16")
     seen = []
 
-    def watching(generator, discriminator, latents, augmentation):
+    def watching(generator, discriminator, inputs, augmentation):
         seen.append(generator.synthesis.low_precision)
-        return losses.generator_main(generator, discriminator, latents, augmentation)
+        return losses.generator_main(generator, discriminator, inputs, augmentation)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session_module, "Phases", lambda: Phases(generator_main=watching))

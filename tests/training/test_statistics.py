@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from capriccio.processes import Processes
-from capriccio.training.statistics import Statistics, memory_use
+from capriccio.training.statistics import Statistics
 from tests.training.tiny import CPU
 
 
@@ -32,7 +32,3 @@ def test_a_phase_that_is_run_again_is_counted_once():
     statistics.forget_phase()
     assert float(statistics.take_bad_loss()) == 0
     assert statistics.take(Processes())["x"] == {"num": 2, "mean": 1, "std": 0}
-
-
-def test_memory_is_told_in_gibibytes():
-    assert 0.05 < memory_use(CPU)["Resources/cpu_mem_gb"] < 100

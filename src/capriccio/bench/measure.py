@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 
 from capriccio.bench.peak import ConvolutionPeak, seconds
+from capriccio.config import RunConfig
 from capriccio.devices import most_resident_bytes
 
 _WARM_UP = 2
@@ -51,6 +52,11 @@ class Shares:
 
     greg: float
     dreg: float
+
+    @classmethod
+    def of_run(cls, config: RunConfig) -> Shares:
+        """Return those of a run."""
+        return cls(greg=1 / (config.loss.pl_interval or 1), dreg=1 / (config.loss.r1_interval or 1))
 
     def by_phase(self) -> Mapping[str, float]:
         """Return the shares by the names of the phases."""

@@ -13,6 +13,7 @@ from capriccio.bench.measure import IterationSeconds
 from capriccio.bench.peak import synchronize
 from capriccio.config import AugmentConfig, ImageShape, RunConfig
 from capriccio.devices import tuned_libraries
+from capriccio.latent.random_labels import NoLabels
 from capriccio.presets import preset
 from capriccio.processes import Processes
 from capriccio.training.draws import PhaseName, SeededDraws
@@ -62,9 +63,10 @@ class TrainingWorkload:
             config,
             Processes(),
             compiled_phases() if config.compile else Phases(),
-            self._clock,
+            Statistics(device),
             after_phase=self._clock.note_gradients,
             runner=self._runner,
+            clock=self._clock,
         )
         rng = torch.Generator().manual_seed(config.seed)
         shape, net = config.generator.shape, config.generator
@@ -94,19 +96,11 @@ class TrainingWorkload:
         self._runner("generate", lambda z: generator(z), (self._z,), ())
 
 
-class NoLabels:
-    """Measured networks are unconditional."""
-
-    def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
-        """Return None."""
-        return None
-
-
-class _PhaseClock(Statistics):
-    """Statistics that time every phase to the end of its work on the device, its optimiser step apart."""
+class _PhaseClock:
+    """Times every phase to the end of its work on the device, its optimiser step apart."""
 
     def __init__(self, device: torch.device) -> None:
-        super().__init__(device, timed=False)
+        self._device = device
         self._start = self._began = self._step_start = self._last = 0.0
         self._phases: dict[str, float] = {}
         self._optimizer: dict[str, float] = {}
@@ -116,7 +110,7 @@ class _PhaseClock(Statistics):
         self._phases, self._optimizer = {}, {}
         self._start = self._now()
 
-    def begin_phase(self, name: str) -> None:
+    def begin_phase(self, name: PhaseName) -> None:
         """Begin a phase."""
         self._began = self._now()
 
@@ -124,7 +118,7 @@ class _PhaseClock(Statistics):
         """Gradients are ready; what follows is the optimiser."""
         self._step_start = self._now()
 
-    def end_phase(self, name: str) -> None:
+    def end_phase(self, name: PhaseName) -> None:
         """End a phase."""
         self._last = self._now()
         self._phases[name] = self._last - self._began

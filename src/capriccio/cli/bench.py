@@ -36,12 +36,10 @@ def run(argv: Sequence[str]) -> int:
 def _measure(asked: Any) -> dict[str, Any]:
     import torch
 
-    from capriccio.bench.bound import convolution_bound
+    from capriccio.bench.benchmark import benchmark, data_share
     from capriccio.bench.flops import judged_flops
-    from capriccio.bench.measure import Shares, measure, relative_cost
-    from capriccio.bench.peak import ConvolutionPeak
     from capriccio.bench.startup import startup_seconds
-    from capriccio.bench.workload import TrainingWorkload, bench_run
+    from capriccio.bench.workload import bench_run
     from capriccio.config import AugmentConfig, ImageShape
     from capriccio.devices import choose_device, choose_precision
     from capriccio.presets import with_fp16_clamp
@@ -58,41 +56,25 @@ def _measure(asked: Any) -> dict[str, Any]:
     if chosen.name == "fp16":
         config = with_fp16_clamp(config)
     training, generating = judged_flops(config, reference)
-    loss = config.loss
-    shares = Shares(greg=1 / (loss.pl_interval or 1), dreg=1 / (loss.r1_interval or 1))
-    precisions = {chosen.name: chosen.dtype} | ({} if chosen.dtype is None else {"fp32": None})
-    speeds = {}
+    augment = None if asked.augment is None else AugmentConfig(mode="fixed", pipe=asked.augment, p=asked.augment_p)
     with shown_progress("measuring") as progress:
-        for done, (name, dtype) in enumerate(precisions.items()):
-            progress(done, len(precisions) + 1)
-            speeds[name] = measure(
-                TrainingWorkload(config, device, dtype),
-                ConvolutionPeak(device, dtype or torch.float32),
-                device,
-                iterations=asked.iterations if done == 0 else max(asked.iterations // 4, 1),
-                shares=shares,
-                training_flops=training,
-                generating_flops=generating,
-            )
-        bound = convolution_bound(config, device, chosen.dtype or torch.float32)
-        progress(len(precisions), len(precisions) + 1)
-        augmentation = None
-        if asked.augment is not None:
-            augmented = replace(config, augment=AugmentConfig(mode="fixed", pipe=asked.augment, p=asked.augment_p))
-            cost = relative_cost(
-                TrainingWorkload(config, device, chosen.dtype),
-                TrainingWorkload(augmented, device, chosen.dtype),
-                iterations=asked.iterations,
-                shares=shares,
-            )
-            augmentation = {"pipe": asked.augment, "p": asked.augment_p, "relative_cost": cost}
-    fastest = speeds[chosen.name]
+        found = benchmark(
+            config,
+            chosen,
+            device,
+            iterations=asked.iterations,
+            training_flops=training,
+            generating_flops=generating,
+            augment=augment,
+            progress=progress,
+        )
+    fastest = found.speeds[chosen.name]
     report: dict[str, Any] = asdict(fastest)
     report |= {
         "training_gflop_per_image": training / 1e9,
         "generating_gflop_per_image": generating / 1e9,
-        "bound": asdict(bound),
-        "fp32": asdict(speeds["fp32"]),
+        "bound": asdict(found.bound),
+        "fp32": asdict(found.speeds["fp32"]),
         "startup_seconds": startup_seconds(),
         "configuration": {name: asked[name] for name in (*_DEFAULTS, "iterations")},
         "machine": {
@@ -104,28 +86,13 @@ def _measure(asked: Any) -> dict[str, Any]:
             "torch": torch.__version__,
         },
     }
-    if augmentation is not None:
-        report["augmentation"] = augmentation
+    if augment is not None:
+        report["augmentation"] = {"pipe": augment.pipe, "p": augment.p, "relative_cost": found.augmentation_cost}
     if asked.data is not None:
-        report["data_share_of_iteration"] = _data_share(
+        report["data_share_of_iteration"] = data_share(
             Path(asked.data), config, device, config.batch / fastest.train_images_per_second
         )
     return report
-
-
-def _data_share(path: Path, config: Any, device: Any, iteration_seconds: float) -> float:
-    """Return the time to get a batch of pictures, over that of an iteration."""
-    import statistics
-
-    from capriccio.bench.peak import seconds
-    from capriccio.data.dataset import open_dataset
-    from capriccio.processes import Processes
-    from capriccio.training.feed import Feed
-
-    shape = config.generator.shape
-    data = open_dataset(path, size=(shape.height, shape.width))
-    feed = Feed(config, data.train, Processes(), device)
-    return statistics.median(seconds(feed.next, device) for _ in range(50)) / iteration_seconds
 
 
 def _show(report: Mapping[str, Any]) -> None:

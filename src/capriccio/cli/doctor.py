@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capriccio.cli.parser import DEVICE_HELP, YES_NO, CommandParser, existing
-from capriccio.errors import UsageError, counted
+from capriccio.errors import UsageError
+from capriccio.wording import counted
 
 if TYPE_CHECKING:
     from capriccio.doctor.finding import Finding
-    from capriccio.doctor.installation import Installation, Speed
+    from capriccio.doctor.installation import Installation
     from capriccio.doctor.record import RunRecord
 
-_SPEED_SECONDS = 10.0
 _COLOURS = {"note": "blue", "warning": "yellow", "serious": "red"}
 
 
@@ -82,7 +81,11 @@ def _tell_installation(device: str, *, with_speed: bool, as_json: bool) -> int:
     if not as_json:
         _print_installation(found)
     if with_speed:
-        found = replace(found, speed=_speed_check(found))
+        import torch
+
+        from capriccio.bench.speed_check import check_speed
+
+        found = replace(found, speed=check_speed(torch.device(found.device), found.precision))
     findings = examine_installation(found)
     if as_json:
         print(json.dumps(found.to_dict() | _document(findings), ensure_ascii=False))
@@ -97,47 +100,6 @@ def _tell_installation(device: str, *, with_speed: bool, as_json: bool) -> int:
     if not findings:
         print("Nothing is wrong.")
     return 0
-
-
-def _speed_check(found: Installation) -> Speed:
-    """Train and generate for about ten seconds with the configuration that `capriccio bench` measures."""
-    import torch
-
-    from capriccio.bench.flops import judged_flops
-    from capriccio.bench.measure import Shares, measure
-    from capriccio.bench.peak import ConvolutionPeak
-    from capriccio.bench.reference import REFERENCE
-    from capriccio.bench.workload import TrainingWorkload, bench_run
-    from capriccio.config import ImageShape
-    from capriccio.doctor.installation import Speed
-    from capriccio.presets import with_fp16_clamp
-
-    config = bench_run(ImageShape(), **REFERENCE)
-    if found.precision.name == "fp16":
-        config = with_fp16_clamp(config)
-    device, dtype = torch.device(found.device), found.precision.dtype
-    training, generating = judged_flops(config, config)
-    started = time.monotonic()
-    workload = TrainingWorkload(config, device, dtype)
-    iteration = workload.train().total
-    # Two more iterations warm up before the measured ones, and the peak takes its time beside each.
-    left = _SPEED_SECONDS - (time.monotonic() - started)
-    speed = measure(
-        workload,
-        ConvolutionPeak(device, dtype or torch.float32),
-        device,
-        iterations=min(max(int(left / (1.2 * iteration)) - 2, 1), 20),
-        shares=Shares(greg=1 / (config.loss.pl_interval or 1), dreg=1 / (config.loss.r1_interval or 1)),
-        training_flops=training,
-        generating_flops=generating,
-    )
-    return Speed(
-        configuration=f"64×64, batch {config.batch}, {found.precision.name}",
-        train_images_per_second=speed.train_images_per_second,
-        generate_images_per_second=speed.generate_images_per_second,
-        train_share_of_peak=speed.train_share_of_peak,
-        seconds=time.monotonic() - started,
-    )
 
 
 # ---- telling

@@ -9,12 +9,11 @@ from capriccio.augmentation.pipes import describe as describe_augmentation
 from capriccio.bench.peak import ConvolutionPeak
 from capriccio.config import RunConfig, to_dict
 from capriccio.devices import choose_device, choose_precision
-from capriccio.errors import counted
 from capriccio.processes import Processes
 from capriccio.subjects import explain_gamma
 from capriccio.training.footprint import footprint
 from capriccio.training.recording import is_recorded
-from capriccio.training.run_log import duration
+from capriccio.wording import counted, duration
 
 _USUAL_SHARE = {"cuda": 0.2}
 _USUAL_SHARE_ELSEWHERE = 0.6

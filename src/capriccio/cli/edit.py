@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from capriccio.cli.parser import CommandParser, folder_to_write
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
 from capriccio.cli.progress import shown_progress
-from capriccio.errors import UsageError, counted
+from capriccio.errors import UsageError
+from capriccio.wording import counted
 
 if TYPE_CHECKING:
     from capriccio.latent.directions import Directions

@@ -8,7 +8,8 @@ from typing import Literal
 from capriccio.cli.parser import YES_NO, CommandParser, folder_to_write
 from capriccio.cli.picture_flags import add_picture_flags, load_model, look_of, source_of, tell_written
 from capriccio.cli.progress import shown_progress
-from capriccio.errors import UsageError, counted
+from capriccio.errors import UsageError
+from capriccio.wording import counted
 
 
 def run(argv: Sequence[str]) -> int:

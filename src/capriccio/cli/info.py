@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from capriccio.cli.parser import MODEL_HELP, CommandParser
-from capriccio.errors import UsageError, counted
+from capriccio.errors import UsageError
+from capriccio.wording import counted
 
 _LONGEST_LIST = 16
 _MANY_CLASSES = 12

@@ -19,7 +19,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from capriccio import __version__
-from capriccio.errors import CapriccioError, CapriccioWarning, Interrupted, UsageError, nearest
+from capriccio.errors import CapriccioError, CapriccioWarning, Interrupted, UsageError
+from capriccio.wording import nearest
 
 
 @dataclass(frozen=True, slots=True)

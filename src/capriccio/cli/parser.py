@@ -19,7 +19,8 @@ from docstring_parser import parse_from_object
 from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from capriccio.durable import check_writable
-from capriccio.errors import StorageError, UsageError, closest, nearest
+from capriccio.errors import StorageError, UsageError
+from capriccio.wording import closest, nearest
 
 MODEL_HELP = (
     "Snapshot, run folder (its newest snapshot), network file of another program, or name of a model: bundled, or "

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from capriccio.cli.parser import MODEL_HELP, CommandParser
-from capriccio.errors import UsageError, counted
+from capriccio.errors import UsageError
+from capriccio.wording import counted
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model

@@ -19,9 +19,10 @@ from capriccio.config import (
     from_dict,
     to_dict,
 )
-from capriccio.errors import ConfigError, nearest
+from capriccio.errors import ConfigError
 from capriccio.presets import preset
 from capriccio.subjects import SUBJECTS, rule_gamma, with_subject
+from capriccio.wording import nearest
 
 
 def resolve_run(given: Mapping[str, Any], shape: ImageShape, *, num_processes: int = 1) -> RunConfig:

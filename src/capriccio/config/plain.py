@@ -8,7 +8,8 @@ import typing
 from typing import Any, Literal, TypeVar
 
 from capriccio.config.networks import DiscriminatorConfig, GeneratorConfig, MappingConfig
-from capriccio.errors import ConfigError, nearest
+from capriccio.errors import ConfigError
+from capriccio.wording import nearest
 
 C = TypeVar("C")
 

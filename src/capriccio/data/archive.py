@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from capriccio.errors import DatasetError, counted
+from capriccio.errors import DatasetError
+from capriccio.wording import counted
 
 INDEX_NAME = "dataset.json"
 """Member that holds the labels and what is known about the set."""

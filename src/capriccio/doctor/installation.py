@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import re
 import shutil
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import torch
 
 from capriccio import __version__
+from capriccio.data.building.pool import usable_processors
 from capriccio.data.cache import cache_folder
 from capriccio.devices import ChosenPrecision, choose_device, choose_precision
 from capriccio.doctor.finding import Finding
@@ -97,7 +96,7 @@ def look_around(device_name: str = "auto", precision_name: str = "auto") -> Inst
         device=str(device),
         precision=choose_precision(precision_name, device),
         threads=torch.get_num_threads(),
-        cores=_cores(),
+        cores=usable_processors(),
         extras=_extras(),
         models=tuple(bundled_names()),
         cache=cache,
@@ -160,7 +159,7 @@ def _versions() -> dict[str, str]:
 
 def _devices() -> tuple[Device, ...]:
     instructions = torch.backends.cpu.get_cpu_capability()
-    devices = [Device("cpu", f"{_processor()}, {_cores()} cores, {instructions}")]
+    devices = [Device("cpu", f"{_processor()}, {usable_processors()} cores, {instructions}")]
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         devices.append(Device(f"cuda:{index}", f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB"))
@@ -176,10 +175,6 @@ def _processor() -> str:
     except OSError:
         named = ""
     return named or platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _extras() -> tuple[Extra, ...]:

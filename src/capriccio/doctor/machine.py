@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capriccio.doctor.finding import Finding
 from capriccio.doctor.record import RunRecord
-from capriccio.errors import counted
+from capriccio.wording import counted
 
 WAITING = "Timing/data"
 """Milliseconds that an iteration waits for its pictures."""

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from capriccio.latent.cloud import NUM_SAMPLES, cloud, spread
 from capriccio.networks.generator import Generator
 
-NUM_SAMPLES = 10_000
-"""Latents whose statistics are taken."""
-
-SEED = 123
-"""Seed of NumPy's MT19937 they are drawn with; that of the reference programs."""
-
-_CHUNK = 2048
 _SMALLEST_SPREAD = 1e-3
 """Axes are at least this share of the widest one, so that a step along any of them moves."""
 
@@ -55,21 +48,13 @@ def w_statistics(generator: Generator, c: Tensor | None = None, num_samples: int
         c: one label [1, c_dim] for all of them, for conditional networks.
         num_samples: how many.
     """
-    parameter = next(generator.mapping.parameters())
-    drawn = np.random.RandomState(SEED).randn(num_samples, generator.config.z_dim)
-    z = torch.from_numpy(drawn).to(parameter.device, parameter.dtype)
-    labels = None if c is None else c.expand(num_samples, -1)
-    parts = [slice(i, i + _CHUNK) for i in range(0, num_samples, _CHUNK)]
-    latents = torch.cat([generator.mapping(z[p], None if labels is None else labels[p]) for p in parts])
+    latents = cloud(generator, c, num_samples)
     mean = latents.mean(dim=0)
     offsets = latents - mean
-    std = float(offsets.square().sum(dim=1).mean().sqrt())
     # In double precision: small axes of a cloud with a wide one are lost in single.
     covariance = offsets.double().T @ offsets.double() / num_samples
     values, vectors = torch.linalg.eigh(covariance.cpu())
     spreads = values.clamp(min=0).sqrt()
     spreads = spreads.clamp(min=max(float(spreads[-1]) * _SMALLEST_SPREAD, torch.finfo(torch.float32).tiny))
-    root, inverse_root = (
-        ((vectors * scale) @ vectors.T).to(parameter.device, parameter.dtype) for scale in (spreads, 1 / spreads)
-    )
-    return WStatistics(mean=mean, std=std, root=root, inverse_root=inverse_root, latents=latents)
+    root, inverse_root = (((vectors * scale) @ vectors.T).to(latents) for scale in (spreads, 1 / spreads))
+    return WStatistics(mean=mean, std=spread(latents), root=root, inverse_root=inverse_root, latents=latents)

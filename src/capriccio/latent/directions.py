@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from capriccio.durable import replacing
-from capriccio.errors import ShapeError, UsageError, nearest
+from capriccio.errors import ShapeError, UsageError
 from capriccio.latent.mixing import Layers, rows_of
 from capriccio.loading.bundled import FOLDER
+from capriccio.wording import nearest
 
 if TYPE_CHECKING:
     from capriccio.loading.model import Model

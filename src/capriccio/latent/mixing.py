@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from capriccio.errors import ShapeError, UsageError, nearest
+from capriccio.errors import ShapeError, UsageError
 from capriccio.latent.seeds import format_numbers, parse_numbers
+from capriccio.wording import nearest
 
 Layers = str | slice | range | Sequence[int]
 """How rows are named: "coarse", "middle", "fine", text like "coarse,7" or "0-3,7", or the rows themselves."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from capriccio.errors import UsageError, nearest
+from capriccio.errors import UsageError
+from capriccio.wording import nearest
 
 _WHITE_FROM, _WHITE_SOFTNESS = 0.62, 0.06
 """A pixel is half white where its darkest channel is this bright (0..1); the slope of that edge."""

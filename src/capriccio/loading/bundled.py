@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from capriccio.errors import SnapshotError, nearest
+from capriccio.errors import SnapshotError
+from capriccio.wording import nearest
 
 FOLDER = Path(__file__).parents[1] / "models"
 """Weights lie apart from the code: they have a licence of their own."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from capriccio.config import MAX_SEED, FormsConfig, GeneratorConfig, ImageShape
 from capriccio.devices import choose_device, choose_precision
-from capriccio.errors import ShapeError, SnapshotError, UsageError, nearest
+from capriccio.errors import ShapeError, SnapshotError, UsageError
 from capriccio.interop.foreign import read_network
 from capriccio.interop.hub import WEIGHTS_FILE, fetch_snapshot, is_hub_id
 from capriccio.interop.names import to_field_name
@@ -23,6 +23,7 @@ from capriccio.ops.truncation import psi_problem, truncate
 from capriccio.run_layout import RunLayout
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
 from capriccio.snapshots.tuning import Tuning, load_tuning, tuned_snapshot
+from capriccio.wording import nearest
 
 NoiseMode = Literal["const", "none", "random"]
 

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from capriccio.data.dataset import DatasetSplit, ImageDataset, open_dataset
-from capriccio.errors import DatasetError, counted
+from capriccio.errors import DatasetError
 from capriccio.loading.model import Model
 from capriccio.metrics.collect import Wanted, collect
 from capriccio.metrics.pictures import DatasetLabels, Fakes, Reals, num_blocks
 from capriccio.perception.protocols import FeatureNetwork, NetworkCard
 from capriccio.processes import Processes
 from capriccio.progress import Progress
+from capriccio.wording import counted
 
 NUM_NEIGHBOURS = 4
 """Nearest training pictures that are told of each sample."""
@@ -43,14 +44,15 @@ COPY_RATIO = 0.1
 _SUSPICIOUS_P, _MEMORISED_P, _MEMORISED_SHARE = 0.01, 0.001, 0.2
 _ROWS = 512
 
-Verdict = Literal["no sign of memorisation", "suspicious", "memorised"]
+Suspicion = Literal["no sign of memorisation", "suspicious", "memorised"]
+"""What can be said of a network; a verdict of the detector is another thing (:class:`capriccio.Verdict`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What the distances say."""
 
-    verdict: Verdict
+    verdict: Suspicion
     sentence: str
     """The verdict in words, with its numbers."""
     close_share: float

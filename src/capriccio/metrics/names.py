@@ -21,8 +21,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from capriccio.errors import UsageError, nearest
+from capriccio.errors import UsageError
 from capriccio.perception.catalogue import DistanceName, NetworkName
+from capriccio.wording import nearest
 
 SetKind = Literal["fd", "kd", "pr", "dc", "is"]
 
@@ -153,7 +154,10 @@ def parse_metrics(text: str | Sequence[str], *, count: int | None = None) -> tup
 
 
 def parse_metric(name: str, *, count: int | None = None) -> Metric:
-    """Read one name; see :func:`parse_metrics`."""
+    """Read one name; see :func:`parse_metrics`.
+
+    Raises: UsageError for a name that is not known, naming the nearest, or one that asks for no samples.
+    """
     metric = _path_metric(name, count) or _set_metric(name, count)
     if metric is None:
         raise UsageError(f"'{name}' is not a metric.{nearest(name, EXAMPLES)} There are names such as "

@@ -64,7 +64,7 @@ def path_lengths(
         w0, w1 = generator.mapping(draws.z0, draws.c), generator.mapping(draws.z1, draws.c)
         pair = [w0 + (w1 - w0) * u for u in (t, t + epsilon)]
     else:
-        pair = [generator.mapping(slerp(draws.z0, draws.z1, u), draws.c) for u in (t, t + epsilon)]
+        pair = [generator.mapping(on_great_circle(draws.z0, draws.z1, u), draws.c) for u in (t, t + epsilon)]
     a, b = (
         _as_compared(generator.synthesis(w[:, None].expand(-1, generator.num_ws, -1), draws.noise), crop) for w in pair
     )
@@ -79,10 +79,11 @@ def trimmed_mean(lengths: Tensor) -> float:
     return float(values[(values >= low) & (values <= high)].mean())
 
 
-def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+def on_great_circle(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Return unit vectors at ``t`` [N, 1] on the great circles from the directions of ``a`` to those of ``b``, [N, d].
 
-    Lengths do not matter: the mapping network normalises its input.
+    Lengths do not matter: the mapping network normalises its input. A walk that keeps them is
+    :func:`capriccio.latent.paths.slerp`.
     """
     a, b = functional.normalize(a, dim=1), functional.normalize(b, dim=1)
     cosine = (a * b).sum(dim=1, keepdim=True).clamp(-1, 1)

@@ -15,12 +15,14 @@ from torch import Tensor
 from capriccio.config import ImageShape
 from capriccio.data.dataset import ImageDataset, open_dataset, peek_shape
 from capriccio.data.pictures import reduce
-from capriccio.errors import JobError, ShapeError, UsageError, nearest
+from capriccio.errors import JobError, ShapeError, UsageError
+from capriccio.latent.random_labels import RandomLabels
 from capriccio.latent.streams import stream
 from capriccio.metrics.path_length import PathDraws
 from capriccio.networks.generator import Generator
 from capriccio.ops.quantize import quantize
 from capriccio.progress import Progress
+from capriccio.wording import nearest
 
 BLOCK = 64
 """Pictures in a block. Random numbers are drawn block by block, so a picture depends on no batch and no process."""
@@ -46,23 +48,15 @@ class PictureSource(Protocol):
         ...
 
 
-class LabelSource(Protocol):
-    """Labels of uniformly random pictures."""
-
-    def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
-        """Return [count, c_dim]; None when unconditional."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class DatasetLabels:
-    """The labels of a data set; without one there are none."""
+    """The labels of a data set, mirrored pictures not counted twice."""
 
-    dataset: ImageDataset | None
+    dataset: ImageDataset
 
     def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
         """Return labels of ``count`` random pictures [count, c_dim]; None when unconditional."""
-        if self.dataset is None or not self.dataset.c_dim:
+        if not self.dataset.c_dim:
             return None
         rows = torch.randint(self.dataset.num_pictures, (count,), generator=rng)
         return torch.from_numpy(self.dataset.labels(rows.numpy()))
@@ -78,7 +72,7 @@ class Fakes:
     generator: Generator
     name: str
     """The network's name, for messages."""
-    labels: LabelSource
+    labels: RandomLabels
     count: int
     seed: int
     psi: float

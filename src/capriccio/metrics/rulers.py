@@ -9,6 +9,7 @@ import torch
 
 from capriccio.config import ImageShape
 from capriccio.errors import DatasetError, ShapeError, UsageError
+from capriccio.latent.random_labels import NoLabels, RandomLabels
 from capriccio.metrics.collect import Collected, Wanted, collect, collect_reals
 from capriccio.metrics.names import Metric, PathMetric, SetMetric
 from capriccio.metrics.pictures import DatasetLabels, PictureSource, Reals, open_reals
@@ -74,9 +75,9 @@ class Rulers:
     # ---- asked for by the evaluation
 
     @property
-    def labels(self) -> DatasetLabels:
+    def labels(self) -> RandomLabels:
         """Labels for samples, drawn from the data set where the network is conditional."""
-        return DatasetLabels(self.reals.dataset if self.reals and self._c_dim else None)
+        return DatasetLabels(self.reals.dataset) if self.reals and self._c_dim else NoLabels()
 
     def seen_by(self, metric: Metric) -> FeatureNetwork | PerceptualDistance:
         """Return what a metric looks through."""

@@ -12,13 +12,11 @@ from torch import Tensor, nn
 
 from capriccio.config import DiscriminatorConfig, FormsConfig
 from capriccio.networks.forms import Formed, set_forms
-from capriccio.networks.layers import EqualizedConv2d, EqualizedLinear, MinibatchStdDev
+from capriccio.networks.layers import SQRT_HALF, EqualizedConv2d, EqualizedLinear, MinibatchStdDev
 from capriccio.networks.mapping import MappingNetwork
 from capriccio.networks.precision import low_precision_levels
 from capriccio.ops.layout import memory_format
 from capriccio.ops.resample import downsample2d, make_filter
-
-SQRT_HALF = 0.5**0.5
 
 
 class DiscriminatorBlock(Formed):

@@ -41,7 +41,18 @@ class Generator(nn.Module):
         return self.mapping.w_avg
 
     def ws(self, z: Tensor, c: Tensor | None = None, *, psi: float | Tensor = 1.0, cutoff: int | None = None) -> Tensor:
-        """Map z to latent rows, all equal before truncation, [N, num_ws, w_dim]."""
+        """Map z to latent rows, all equal before truncation.
+
+        Args:
+            z: latents, [N, z_dim].
+            c: labels, [N, c_dim]; None when unconditional.
+            psi: fraction of the distance to ``w_avg`` that remains; 1 = no truncation.
+                A scalar tensor stays an input of graphs that are exported.
+            cutoff: how many rows are truncated, counted from the coarsest, 0..num_ws; None = all.
+
+        Returns: [N, num_ws, w_dim], float32.
+        Raises: UsageError if ``cutoff`` is out of range.
+        """
         w = self.mapping(z, c)
         return truncate(w[:, None].expand(-1, self.num_ws, -1), self.w_avg, psi=psi, cutoff=cutoff)
 
@@ -54,7 +65,18 @@ class Generator(nn.Module):
         cutoff: int | None = None,
         noise: NoiseInput = "const",
     ) -> Tensor:
-        """Return images [N, C, H, W], float32."""
+        """Paint latents.
+
+        Args:
+            z: latents, [N, z_dim].
+            c: labels, [N, c_dim]; None when unconditional.
+            psi: fraction of the distance to ``w_avg`` that remains; 1 = no truncation.
+            cutoff: how many rows are truncated, counted from the coarsest, 0..num_ws; None = all.
+            noise: the stored maps ("const"), none ("none"), or one map [N or 1, 1, H, W] for each layer.
+
+        Returns: images, [N, C, H, W], float32, about −1…1.
+        Raises: UsageError if ``cutoff`` is out of range.
+        """
         images: Tensor = self.synthesis(self.ws(z, c, psi=psi, cutoff=cutoff), noise)
         return images
 

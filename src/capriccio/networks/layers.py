@@ -16,6 +16,9 @@ from capriccio.ops.conv import Resampling, conv2d_resample
 from capriccio.ops.layout import memory_format
 from capriccio.ops.resample import make_filter
 
+SQRT_HALF = 0.5**0.5
+"""Gain of both branches of a residual block: their sum varies as much as each would alone."""
+
 
 class EqualizedLinear(nn.Module):
     """Dense layer with equalised learning rate: effective weight = ``weight``·λ/√in, effective bias = ``bias``·λ.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from capriccio.config import GeneratorConfig
 from capriccio.networks.forms import Formed
-from capriccio.networks.layers import EqualizedConv2d, EqualizedLinear, conv_weight
+from capriccio.networks.layers import SQRT_HALF, EqualizedConv2d, EqualizedLinear, conv_weight
 from capriccio.networks.precision import low_precision_levels
 from capriccio.ops.activation import SQRT2, noise_bias_leaky_relu
 from capriccio.ops.conv import Resampling
@@ -24,8 +24,6 @@ from capriccio.ops.resample import make_filter, upsample2d
 
 NoiseInput = Literal["const", "none"] | Sequence[Tensor]
 """The stored maps, no noise, or one map [N or 1, 1, H, W] for each layer in the order of ``Synthesis.noise_shapes``."""
-
-SQRT_HALF = 0.5**0.5
 
 
 class StyledConv(Formed):

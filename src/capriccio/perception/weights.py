@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from capriccio.data.cache import cache_folder
 from capriccio.durable import replacing
-from capriccio.errors import JobError, SnapshotError, UsageError, nearest
+from capriccio.errors import JobError, SnapshotError, UsageError
+from capriccio.wording import nearest
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 60

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from capriccio.config import GeneratorConfig, to_dict
 from capriccio.errors import SnapshotError, UsageError
 from capriccio.networks.generator import Generator
-from capriccio.provenance import code_version
+from capriccio.provenance import both_licences, code_version
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
 
 KIN_FROM = 0.5
@@ -149,7 +149,7 @@ def _facts(a: SnapshotFacts, b: SnapshotFacts, hashes: tuple[str, str], shares: 
     return SnapshotFacts(
         nimg=max(a.nimg, b.nimg),
         data=a.data if a.data == b.data else {},
-        licence=a.licence if a.licence == b.licence else f"both apply: {a.licence}; {b.licence}",
+        licence=a.licence if a.licence == b.licence else both_licences(a.licence, b.licence),
         software=f"capriccio {code_version()}",
         card={"title": "Blend", "blend": record},
     )

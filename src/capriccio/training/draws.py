@@ -16,8 +16,9 @@ from capriccio.augmentation.parameters import draw
 from capriccio.augmentation.pipeline import Augmentation, plan
 from capriccio.augmentation.pipes import transformations
 from capriccio.config import AugmentConfig, GeneratorConfig, RunConfig
+from capriccio.latent.random_labels import RandomLabels
 from capriccio.latent.streams import stream
-from capriccio.training.losses import Latents
+from capriccio.training.losses import GeneratorInputs
 from capriccio.training.state import TrainingState
 
 PhaseName = Literal["Gmain", "Greg", "Dmain", "Dreg"]
@@ -29,8 +30,8 @@ PictureKind = Literal["fakes", "reals"]
 class Draws(Protocol):
     """The random numbers of one iteration, for this process."""
 
-    def latents(self, occasion: Occasion, round_index: int, count: int) -> Latents:
-        """Return ``count`` latents of one round."""
+    def generator_inputs(self, occasion: Occasion, round_index: int, count: int) -> GeneratorInputs:
+        """Return what ``count`` pictures of one round are painted from."""
         ...
 
     def pl_noise(self, round_index: int, count: int) -> Tensor:
@@ -42,21 +43,13 @@ class Draws(Protocol):
         ...
 
 
-class LabelSource(Protocol):
-    """Where the labels of fakes come from: those of uniformly random pictures of the data set."""
-
-    def random_labels(self, count: int, rng: torch.Generator) -> Tensor | None:
-        """Return [count, c_dim], or None when unconditional."""
-        ...
-
-
 @dataclass(frozen=True)
 class SeededDraws:
     """Draws for the iteration that begins at ``nimg``."""
 
     config: GeneratorConfig
     noise_shapes: tuple[tuple[int, int], ...]
-    labels: LabelSource
+    labels: RandomLabels
     mixing_prob: float
     seed: int
     salt: int
@@ -76,7 +69,7 @@ class SeededDraws:
         cls,
         config: RunConfig,
         state: TrainingState,
-        labels: LabelSource,
+        labels: RandomLabels,
         *,
         device: torch.device,
         rank: int = 0,
@@ -99,8 +92,8 @@ class SeededDraws:
             device=device,
         )
 
-    def latents(self, occasion: Occasion, round_index: int, count: int) -> Latents:
-        """Return latents of one round: see :class:`Draws`."""
+    def generator_inputs(self, occasion: Occasion, round_index: int, count: int) -> GeneratorInputs:
+        """Return what pictures of one round are painted from: see :class:`Draws`."""
         config = self.config
         count *= self.num_processes
         rng = stream(self.seed, self.salt, self.nimg, occasion, round_index)
@@ -112,7 +105,7 @@ class SeededDraws:
         rows = torch.arange(config.num_ws) >= (cutoff if mixed else config.num_ws)
         c = self.labels.random_labels(count, rng)
         noise = [torch.randn(count, 1, *size, generator=many, device=many.device) for size in self.noise_shapes]
-        return Latents(
+        return GeneratorInputs(
             z=self._mine(z),
             z_mix=self._mine(z_mix),
             mixed_rows=rows.to(self.device, non_blocking=True),

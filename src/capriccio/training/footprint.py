@@ -89,32 +89,32 @@ def _num_parameters(network: nn.Module) -> int:
 
 def _generator_main(config: RunConfig, generator: Generator, discriminator: Discriminator, count: int) -> None:
     discriminator.requires_grad_(False)
-    output = losses.generator_main(generator, discriminator, _latents(config, generator, count))
+    output = losses.generator_main(generator, discriminator, _generator_inputs(config, generator, count))
     torch.autograd.backward(output.loss)
     discriminator.requires_grad_(True)
 
 
 def _discriminator_main(config: RunConfig, generator: Generator, discriminator: Discriminator, count: int) -> None:
-    latents = _latents(config, generator, count)
-    output = losses.discriminator_main(generator, discriminator, latents, _images(config, count), latents.c)
+    inputs = _generator_inputs(config, generator, count)
+    output = losses.discriminator_main(generator, discriminator, inputs, _images(config, count), inputs.c)
     torch.autograd.backward(output.loss)
 
 
 def _path_length(config: RunConfig, generator: Generator, discriminator: Discriminator, count: int) -> None:
     count = max(count // config.loss.pl_batch_shrink, 1)
-    lengths, _ = losses.path_lengths(generator, _latents(config, generator, count), _images(config, count))
+    lengths, _ = losses.path_lengths(generator, _generator_inputs(config, generator, count), _images(config, count))
     torch.autograd.backward(lengths.sum())
 
 
 def _r1(config: RunConfig, generator: Generator, discriminator: Discriminator, count: int) -> None:
-    c = _latents(config, generator, count).c
+    c = _generator_inputs(config, generator, count).c
     output = losses.r1_penalty(discriminator, _images(config, count), c, gamma=config.loss.r1_gamma)
     torch.autograd.backward(output.loss)
 
 
-def _latents(config: RunConfig, generator: Generator, count: int) -> losses.Latents:
+def _generator_inputs(config: RunConfig, generator: Generator, count: int) -> losses.GeneratorInputs:
     net = config.generator
-    return losses.Latents(
+    return losses.GeneratorInputs(
         z=_empty(count, net.z_dim),
         z_mix=_empty(count, net.z_dim),
         mixed_rows=torch.empty(net.num_ws, dtype=torch.bool, device="meta"),

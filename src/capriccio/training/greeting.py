@@ -11,10 +11,10 @@ from capriccio.config import RunConfig
 from capriccio.data.dataset import DatasetSplit, ImageDataset
 from capriccio.data.stream import StreamedPictures
 from capriccio.devices import ChosenPrecision
-from capriccio.errors import counted
 from capriccio.processes import Processes
 from capriccio.subjects import explain_gamma
 from capriccio.training.state import TrainingState
+from capriccio.wording import counted
 
 _SKIPPED_SHOWN = 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -91,6 +91,18 @@ class Batch:
         return self.reals[rows], None if self.labels is None else self.labels[rows]
 
 
+class PhaseClock(Protocol):
+    """What measures phases to the end of their work on the device, which it waits for."""
+
+    def begin_phase(self, name: PhaseName) -> None:
+        """A phase begins."""
+        ...
+
+    def end_phase(self, name: PhaseName) -> None:
+        """A phase ends, its optimiser step done."""
+        ...
+
+
 @dataclass(frozen=True)
 class Trainer:
     """What stays the same from one iteration to the next."""
@@ -103,6 +115,8 @@ class Trainer:
     """Called with the accumulated gradients before each optimiser step; for tests and profiling."""
     runner: Runner = run_directly
     """Runs the work of the phases: as it is, or recorded."""
+    clock: PhaseClock | None = None
+    """Told when phases begin and end; None = only the statistics time them, as far as that needs no waiting."""
 
     def run(self, state: TrainingState, batch: Batch, draws: Draws, *, round_size: int) -> int:
         """Advance ``state`` by one batch.
@@ -152,7 +166,7 @@ class Trainer:
     def _generator_main(self, state: TrainingState, draws: Draws, this: Round, parameters: Sequence[Tensor]) -> None:
         phase = partial(self.phases.generator_main, state.generator, state.discriminator)
         inputs = (
-            draws.latents("Gmain", this.index, this.size),
+            draws.generator_inputs("Gmain", this.index, this.size),
             draws.augmentation("Gmain", "fakes", this.index, this.size),
         )
         found = self._run("Gmain", state, this, _differentiated(phase, this), inputs, parameters)
@@ -162,8 +176,8 @@ class Trainer:
         loss = self.config.loss
         count = max(this.size // loss.pl_batch_shrink, 1)
 
-        def work(latents: losses.Latents, noise: Tensor) -> Found:
-            lengths, w_mean = self.phases.path_lengths(state.generator, latents, noise)
+        def work(inputs: losses.GeneratorInputs, noise: Tensor) -> Found:
+            lengths, w_mean = self.phases.path_lengths(state.generator, inputs, noise)
             step = losses.path_length_cotangent(
                 lengths,
                 state.pl_mean,
@@ -179,7 +193,7 @@ class Trainer:
             told = {"Loss/pl_penalty": step.penalties, "Loss/G/reg": step.penalties * loss.pl_weight}
             return Found(finite, {name: sums(values) for name, values in told.items()}, None, w_mean)
 
-        inputs = (draws.latents("Greg", this.index, count), draws.pl_noise(this.index, count))
+        inputs = (draws.generator_inputs("Greg", this.index, count), draws.pl_noise(this.index, count))
         found = self._run("Greg", state, this, work, inputs, parameters)
         self._track(state, found.w_mean, is_discriminator_pass=False)
 
@@ -188,7 +202,7 @@ class Trainer:
     ) -> None:
         phase = partial(self.phases.discriminator_main, state.generator, state.discriminator)
         inputs = (
-            draws.latents("Dmain", this.index, this.size),
+            draws.generator_inputs("Dmain", this.index, this.size),
             *batch.part(this),
             draws.augmentation("Dmain", "fakes", this.index, this.size),
             draws.augmentation("Dmain", "reals", this.index, this.size),
@@ -237,6 +251,8 @@ class Trainer:
         parameters = parameters_of(optimizer)
         for p in parameters:
             p.requires_grad_(True)
+        if self.clock is not None:
+            self.clock.begin_phase(name)
         self.statistics.begin_phase(name)
         size = self._accumulate(state, parameters, functions, len(batch.reals), size, gain)
         if self.config.loss.zero_gradients == "zeros":
@@ -259,6 +275,8 @@ class Trainer:
             p.requires_grad_(False)
             p.grad = None
         self.statistics.end_phase(name)
+        if self.clock is not None:
+            self.clock.end_phase(name)
         return size
 
     def _accumulate(

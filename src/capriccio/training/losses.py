@@ -21,7 +21,7 @@ from capriccio.networks.generator import Generator
 from capriccio.networks.synthesis import NoiseInput
 
 
-class Latents(NamedTuple):
+class GeneratorInputs(NamedTuple):
     """Everything random that one evaluation of the generator needs."""
 
     z: Tensor
@@ -47,21 +47,24 @@ class PhaseOutput(NamedTuple):
     """Batch mean of w [w_dim], for the running mean; None where the generator was not evaluated."""
 
 
-def styles(generator: Generator, latents: Latents) -> tuple[Tensor, Tensor]:
+def styles(generator: Generator, inputs: GeneratorInputs) -> tuple[Tensor, Tensor]:
     """Return the mixed latent rows [N, num_ws, w_dim] and the batch mean of the un-mixed w [w_dim]."""
-    w = generator.mapping(latents.z, latents.c)
-    w_mix = generator.mapping(latents.z_mix, latents.c)
-    ws = torch.where(latents.mixed_rows[None, :, None], w_mix[:, None], w[:, None])
+    w = generator.mapping(inputs.z, inputs.c)
+    w_mix = generator.mapping(inputs.z_mix, inputs.c)
+    ws = torch.where(inputs.mixed_rows[None, :, None], w_mix[:, None], w[:, None])
     return ws, w.detach().mean(dim=0)
 
 
 def generator_main(
-    generator: Generator, discriminator: Discriminator, latents: Latents, augmentation: Augmentation | None = None
+    generator: Generator,
+    discriminator: Discriminator,
+    inputs: GeneratorInputs,
+    augmentation: Augmentation | None = None,
 ) -> PhaseOutput:
     """Non-saturating logistic loss, mean softplus(−s_fake)."""
-    ws, w_mean = styles(generator, latents)
-    fakes = augment(generator.synthesis(ws, latents.noise), augmentation, discriminator.forms.fir)
-    logits = discriminator(fakes, latents.c)
+    ws, w_mean = styles(generator, inputs)
+    fakes = augment(generator.synthesis(ws, inputs.noise), augmentation, discriminator.forms.fir)
+    logits = discriminator(fakes, inputs.c)
     losses = F.softplus(-logits)
     statistics = _logit_statistics("fake", logits) | {"Loss/G/loss": losses.detach()}
     return PhaseOutput(losses.mean(), statistics, w_mean)
@@ -70,7 +73,7 @@ def generator_main(
 def discriminator_main(
     generator: Generator,
     discriminator: Discriminator,
-    latents: Latents,
+    inputs: GeneratorInputs,
     reals: Tensor,
     real_c: Tensor | None,
     fake_augmentation: Augmentation | None = None,
@@ -81,10 +84,10 @@ def discriminator_main(
     Low-resolution layers gain from the larger batch; the minibatch statistics of the two halves are kept apart.
     """
     with torch.no_grad():
-        ws, w_mean = styles(generator, latents)
-        fakes = augment(generator.synthesis(ws, latents.noise), fake_augmentation, discriminator.forms.fir)
+        ws, w_mean = styles(generator, inputs)
+        fakes = augment(generator.synthesis(ws, inputs.noise), fake_augmentation, discriminator.forms.fir)
         reals = augment(reals, real_augmentation, discriminator.forms.fir)
-    c = None if real_c is None or latents.c is None else torch.cat([latents.c, real_c])
+    c = None if real_c is None or inputs.c is None else torch.cat([inputs.c, real_c])
     logits = discriminator(torch.cat([fakes, reals]), c, num_sets=2)
     fake_logits, real_logits = logits.chunk(2)
     losses = F.softplus(fake_logits) + F.softplus(-real_logits)
@@ -117,21 +120,21 @@ def r1_penalty(
     return PhaseOutput(losses.mean(), statistics, None)
 
 
-def path_lengths(generator: Generator, latents: Latents, pl_noise: Tensor) -> tuple[Tensor, Tensor]:
+def path_lengths(generator: Generator, inputs: GeneratorInputs, pl_noise: Tensor) -> tuple[Tensor, Tensor]:
     """Return path lengths [N], to be given a cotangent by :func:`path_length_cotangent`, and the mean of w.
 
     Args:
         generator: the network.
-        latents: a batch; the lengths are derivatives with respect to its mixed rows ws.
+        inputs: a batch; the lengths are derivatives with respect to its mixed rows ws.
         pl_noise: standard normal images [N, C, H, W].
 
     Source: StyleGAN2, section 3.2, with lengths divided by √(H·W) and averaged over rows, as its program has it.
     """
-    ws, w_mean = styles(generator, latents)
+    ws, w_mean = styles(generator, inputs)
     direction = pl_noise / (pl_noise.shape[2] * pl_noise.shape[3]) ** 0.5
 
     def projection(rows: Tensor) -> Tensor:
-        projected: Tensor = (generator.synthesis(rows, latents.noise) * direction).sum()
+        projected: Tensor = (generator.synthesis(rows, inputs.noise) * direction).sum()
         return projected
 
     jacobian = torch.func.grad(projection)(ws)

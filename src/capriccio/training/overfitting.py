@@ -57,9 +57,9 @@ def measure_overfitting(
     for index in range(rounds):
         # The same augmentations for all three: what differs is the pictures.
         planned = draws.augmentation("overfitting", "reals", index, size)
-        latents = draws.latents("overfitting", index, size)
-        ws, _ = styles(state.generator, latents)
-        sets = [(state.generator.synthesis(ws, latents.noise), latents.c)]
+        inputs = draws.generator_inputs("overfitting", index, size)
+        ws, _ = styles(state.generator, inputs)
+        sets = [(state.generator.synthesis(ws, inputs.noise), inputs.c)]
         for dataset, order in zip((data.train, data.heldout), indices, strict=True):
             chosen = order[(torch.arange(size) + index * size) % len(order)]
             sets.append(_pictures(dataset, chosen, draws.device))

@@ -117,15 +117,3 @@ def _tensorboard(folder: Path) -> EventWriter | None:
         return None
     writer: EventWriter = SummaryWriter(folder)
     return writer
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in words: ``1d 03h``, ``2h 05m``, ``4m 10s``, ``12s``."""
-    s = max(0, round(seconds))
-    if s < 60:
-        return f"{s}s"
-    if s < 3600:
-        return f"{s // 60}m {s % 60:02d}s"
-    if s < 86400:
-        return f"{s // 3600}h {s // 60 % 60:02d}m"
-    return f"{s // 86400}d {s // 3600 % 24:02d}h"

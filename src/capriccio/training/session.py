@@ -33,8 +33,8 @@ from capriccio.training.run_log import RunLog
 from capriccio.training.saving import Saver
 from capriccio.training.snapshot_metrics import SnapshotMetrics
 from capriccio.training.state import TrainingState, new_state
-from capriccio.training.statistics import Statistics, memory_use
-from capriccio.training.tick import Tick
+from capriccio.training.statistics import Statistics
+from capriccio.training.tick import Tick, memory_use
 
 BAD_STEPS_IN_A_ROW = 16
 """Steps skipped for non-finite losses, one after another, after which the run counts as diverged."""

@@ -13,7 +13,7 @@ import torch
 
 from capriccio.config import RunConfig
 from capriccio.durable import replacing
-from capriccio.errors import ConfigError, nearest
+from capriccio.errors import ConfigError
 from capriccio.metrics.evaluation import Evaluator
 from capriccio.metrics.names import higher_is_better, parse_metrics
 from capriccio.metrics.results import Evaluation
@@ -22,7 +22,7 @@ from capriccio.networks.generator import Generator
 from capriccio.perception.weights import parse_sources
 from capriccio.processes import Processes
 from capriccio.run_layout import RunLayout
-from capriccio.training.run_log import duration
+from capriccio.wording import duration, nearest
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from capriccio.devices import most_resident_bytes
 from capriccio.processes import Processes
 
 
@@ -28,9 +27,9 @@ class Statistics:
     Names are those of the field: ``Loss/G/loss``, ``Loss/signs/real``, ``Timing/Gmain`` …
     """
 
-    def __init__(self, device: torch.device, *, timed: bool = True) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._timed = timed and device.type == "cpu"
+        self._timed = device.type == "cpu"
         self._moments: dict[str, Tensor] = {}
         self._seconds: dict[str, list[float]] = {}
         self._bad_loss = torch.zeros((), device=device)
@@ -45,7 +44,7 @@ class Statistics:
         self.add_sums(name, sums(values))
 
     def add_sums(self, name: str, values: Tensor) -> None:
-        """Count values under ``name`` of which only the :func:`sums` are known."""
+        """Count values under ``name`` of which only the :func:`sums` [3] are known."""
         # Cloned, because the work of a phase may be replayed onto the same memory.
         self._moments[name] = self._moments[name] + values if name in self._moments else values.clone()
 
@@ -148,13 +147,3 @@ def moments(values: Tensor) -> dict[str, float]:
     """Return mean, std and count of ``values``, as :meth:`Statistics.take` does."""
     v = values.double()
     return {"num": v.numel(), "mean": float(v.mean()), "std": float(v.std(correction=0))}
-
-
-def memory_use(device: torch.device) -> dict[str, float]:
-    """Return the most memory used until now, in GiB, by the names of the field."""
-    resident = most_resident_bytes()
-    values = {} if resident is None else {"Resources/cpu_mem_gb": resident / 2**30}
-    if device.type == "cuda":
-        values["Resources/peak_gpu_mem_gb"] = torch.cuda.max_memory_allocated(device) / 2**30
-        values["Resources/peak_gpu_mem_reserved_gb"] = torch.cuda.max_memory_reserved(device) / 2**30
-    return values

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from capriccio.config import RunConfig
 from capriccio.data.card import DataCard
+from capriccio.latent.cloud import NUM_SAMPLES, cloud, spread
 from capriccio.networks.generator import Generator
-from capriccio.provenance import code_version
+from capriccio.provenance import both_licences, code_version
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, StoredDtype, save_snapshot
 from capriccio.training.state import TrainingState
-
-W_SAMPLES = 10_000
-W_SEED = 123
 
 
 def take_snapshot(
@@ -46,17 +41,9 @@ def weights_licence(card: DataCard, origin: str | None = None) -> str:
     own = f"as the training pictures allow; licence of '{card.name}': {card.licence}"
     if origin is None or own in origin:
         return own if origin is None else origin
-    return f"both apply: {origin}; {own}"
+    return both_licences(origin, own)
 
 
-@torch.no_grad()
 def w_statistics(generator: Generator) -> dict[str, float]:
-    """Return the root mean squared distance of w from its mean over 10,000 latents, of an unconditional network.
-
-    Source: the projection method of StyleGAN2, appendix D; seed and count are those of its program.
-    """
-    z = np.random.RandomState(W_SEED).randn(W_SAMPLES, generator.config.z_dim)
-    device = generator.w_avg.device
-    w = generator.mapping(torch.from_numpy(z).float().to(device))
-    spread = (w - w.mean(dim=0)).square().sum(dim=1).mean().sqrt()
-    return {"w_std": float(spread), "num_samples": float(W_SAMPLES)}
+    """Return the spread of w of an unconditional network, and over how many latents it was taken."""
+    return {"w_std": spread(cloud(generator)), "num_samples": float(NUM_SAMPLES)}

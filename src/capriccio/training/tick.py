@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from capriccio.devices import most_resident_bytes
 from capriccio.training.overfitting import Overfitting
-from capriccio.training.run_log import duration
 from capriccio.training.state import TrainingState
 from capriccio.training.statistics import moments
+from capriccio.wording import duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +77,13 @@ class Tick:
             + f"R1 {mean('Loss/r1_penalty')}  pl {float(state.pl_mean):.3f}  time {duration(state.seconds)}  "
             f"left {duration((self.total_nimg - state.nimg) / self.rate)}"
         )
+
+
+def memory_use(device: torch.device) -> dict[str, float]:
+    """Return the most memory used until now, in GiB, by the names of the field."""
+    resident = most_resident_bytes()
+    values = {} if resident is None else {"Resources/cpu_mem_gb": resident / 2**30}
+    if device.type == "cuda":
+        values["Resources/peak_gpu_mem_gb"] = torch.cuda.max_memory_allocated(device) / 2**30
+        values["Resources/peak_gpu_mem_reserved_gb"] = torch.cuda.max_memory_reserved(device) / 2**30
+    return values

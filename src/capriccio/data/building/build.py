@@ -19,7 +19,7 @@ from capriccio.data.archive import ZipFiles, open_files, read_index
 from capriccio.data.building.items import Item, Source
 from capriccio.data.building.likeness import LikenessIndex
 from capriccio.data.building.lock import check_archive_name, check_new_archive, writing_alone
-from capriccio.data.building.pool import Prepared, default_workers, prepare_all
+from capriccio.data.building.pool import Prepared, prepare_all, usable_processors
 from capriccio.data.building.recipe import Recipe
 from capriccio.data.building.report import BuildReport, Entry, Example, Status, why_nothing
 from capriccio.data.building.source_labels import (
@@ -198,7 +198,7 @@ class _Building:
         self._sources = sources
         self._task = task
         self._labels = labels
-        self._workers = default_workers() if workers is None else workers
+        self._workers = usable_processors() if workers is None else workers
         if self._workers < 0:
             raise ConfigError(f"--workers must be at least 0, got {workers}.")
         self._progress = progress

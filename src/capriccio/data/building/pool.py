@@ -47,7 +47,7 @@ def prepare_all(found: Iterable[Item | Entry], task: Task, workers: int) -> Gene
         yield from pool.prepare(chain(first, files))
 
 
-def default_workers() -> int:
+def usable_processors() -> int:
     """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from capriccio.data.writer import ImageFormat
-from capriccio.errors import ConfigError, nearest
+from capriccio.errors import ConfigError
+from capriccio.wording import nearest
 
 CropPolicy = Literal["centre", "random", "pad", "smart"]
 ResampleFilter = Literal["lanczos", "box"]

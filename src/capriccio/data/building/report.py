@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from capriccio.data.building.recipe import MAX_ENLARGE
 from capriccio.durable import replacing
-from capriccio.errors import counted
+from capriccio.wording import counted
 
 Status = Literal["kept", "duplicate", "unreadable", "not-an-image", "too-small", "dropped"]
 
