@@ -32,14 +32,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(descriptor, "w+b") as file:
             yield cast(BinaryIO, file)
-            try:
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(path)
-                sync_folder(path.parent)
-            except OSError as error:
-                raise StorageError(f"'{path}' could not be written ({error.strerror}).") from error
-    except OSError as error:  # of the block, which may be about another file
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            temporary.replace(path)  # closed before: Windows renames no open file
+            sync_folder(path.parent)
+        except OSError as error:
+            raise StorageError(f"'{path}' could not be written ({error.strerror}).") from error
+    except OSError as error:  # also of the block, which may be about another file
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise StorageError(f"'{path}' could not be written ({error.strerror}); free space or move it.") from error
         raise

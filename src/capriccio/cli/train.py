@@ -101,7 +101,8 @@ def _like_origin(given: Namespace, settings: dict[str, Any]) -> dict[str, Any]:
     from capriccio.loading.model import find_snapshot
     from capriccio.training.run_folder import RunFolder
 
-    begun = RunFolder(Path(given.out)).begun_with() if given.get("resume") and "out" in given else None
+    folder = RunFolder(Path(given.out)) if given.get("resume") and "out" in given else None
+    begun = folder.begun_with() if folder is not None and folder.has_saved else None  # else it is begun anew
     if begun is not None:
         return built_like(settings, begun.generator, begun.discriminator)
     source = read_network(find_snapshot(origin))

@@ -158,6 +158,7 @@ def _save_one(
     scale = scale_to_reach(SHOWN_SIDE, model.size)
     pair = image_grid([enlarge(original, scale), enlarge(found, scale)], 2)
     save_picture(folder / "side-by-side.png", pair, provenance)
+    (folder / FILM_FILE).unlink(missing_ok=True)  # of another projection
     if frames:
         _save_film(folder / FILM_FILE, original, frames, scale)
     latents = Latents(
