@@ -7,11 +7,13 @@
 What takes long on such a machine is compiling, and that needs processors, not the GPU. So:
 
 1. The training starts at once, uncompiled.
-2. Its four phases are compiled in four processes, which leave what they made in the compiler's cache.
-3. SIGINT ends the training, which saves, and it goes on compiled.
-4. For each of `--measure` the cache is filled in the same way, then `gpu_variants.py` measures it, and the training
-   sleeps meanwhile. While one is measured, the next is compiled.
-5. When the time is over, or with everything done and `--until-measured`, SIGINT ends the training.
+2. Its four phases are compiled in four processes, which leave what they made in the compiler's cache, and beside them
+   those of the first of `--measure`.
+3. SIGINT ends the training, which saves, and it goes on compiled. Should that fail, it goes on uncompiled.
+4. `gpu_variants.py` measures, and the training sleeps meanwhile. While one is measured, the next of `--measure` is
+   compiled.
+5. Each command of `--also` runs beside the training once nothing is left to measure.
+6. When the time is over, or with everything done and `--until-measured`, SIGINT ends the training.
 
 `--home` then has the travelling snapshot in parts of 15 MiB (`cat travelling.*` joins them) and one archive with
 settings, statistics, logs, the tops of the sample sheets, and the measurements. A second session with the same `--run`
@@ -68,6 +70,8 @@ class Session:
         for folder in (self.together, self.notes, self.home):
             folder.mkdir(parents=True, exist_ok=True)
         self.begun = time.monotonic()
+        self._training: subprocess.Popen[bytes] | None = None
+        self._is_compiled = False
 
     @property
     def left(self) -> float:
@@ -85,16 +89,18 @@ class Session:
 
     # ---- the training
 
-    def train(self, *, compiled: bool) -> subprocess.Popen[bytes]:
+    def train(self, *, compiled: bool) -> None:
         """Start or resume the training."""
         words = ["-m", "capriccio", "train", str(self.data), "--out", str(self.run), "--device", self.device]
         words += [*self.train_words, *SAVING, *(["--compile"] if compiled else [])]
-        training = self.start("training", words)
-        (self.together / "training").write_text(str(training.pid))
-        return training
+        self._training, self._is_compiled = self.start("training", words), compiled
+        (self.together / "training").write_text(str(self._training.pid))
 
-    def end_training(self, training: subprocess.Popen[bytes]) -> None:
+    def end_training(self) -> None:
         """Let the training save and leave."""
+        training = self._training
+        if training is None:
+            return
         training.send_signal(signal.SIGINT)
         try:
             training.wait(timeout=60)
@@ -104,10 +110,21 @@ class Session:
             training.wait()
         (self.together / "training").unlink(missing_ok=True)
 
-    def wait_for_config(self, training: subprocess.Popen[bytes]) -> bool:
+    @property
+    def is_training(self) -> bool:
+        """Whether the training runs; a compiled one that broke is resumed uncompiled, as minutes are scarce."""
+        if self._training is None or self._training.poll() is None:
+            return self._training is not None
+        if not (self._is_compiled and self._training.returncode and self.left > 0):
+            return False
+        self.say(f"the compiled training broke (status {self._training.returncode}); it goes on uncompiled")
+        self.train(compiled=False)
+        return True
+
+    def wait_for_config(self) -> bool:
         """Wait until the run has written its settings; False = it ended, or time did."""
         while not (self.run / "config.yaml").exists():
-            if training.poll() is not None or self.left < 0:
+            if not self.is_training or self.left < 0:
                 return False
             time.sleep(0.5)
         return True
@@ -133,8 +150,9 @@ class Session:
         return ["--device", self.device, "--together", str(self.together)]
 
     def wait(self, *processes: subprocess.Popen[bytes]) -> bool:
-        """Wait for all; False = time ended before, and those that were left are killed."""
+        """Wait for all; False = time ended before, and those that were left are killed. The training is kept alive."""
         while any(process.poll() is None for process in processes):
+            _ = self.is_training
             if self.left < 0:
                 for process in processes:
                     process.kill()
@@ -164,24 +182,25 @@ class Session:
                 archive.add(tops / path.name, f"run/samples/{path.name}")
 
 
-def work(session: Session, wanted: Sequence[str], *, checks: bool, until_measured: bool) -> None:
+def work(session: Session, wanted: Sequence[str], also: Sequence[str], *, checks: bool, until_measured: bool) -> None:
     """Train, compile and measure until the time is over."""
+    names = [words.strip("-").replace("--", "").replace(" ", "-") for words in wanted]
+    left = [(n, shlex.split(w)) for n, w in zip(names, wanted, strict=True) if not done(session, n)]
     cached = (session.notes / "training-is-compiled").exists()
-    training = session.train(compiled=cached)
+    session.train(compiled=cached)
     try:
-        if not session.wait_for_config(training):
+        if not session.wait_for_config():
             raise SystemExit(f"the training did not start; see {session.notes / 'training.log'}")
-        if not cached:
-            compiling = session.fill_cache("training", ["--config", str(session.run / "config.yaml")])
-            if not session.wait(*compiling):
+        of_training = [] if cached else session.fill_cache("training", ["--config", str(session.run / "config.yaml")])
+        compiling = session.fill_cache(*left[0]) if left else []
+        if of_training:
+            if not session.wait(*of_training):
+                session.wait(*compiling)
                 return
             session.say("compiled for the training; it starts anew")
-            session.end_training(training)
+            session.end_training()
             (session.notes / "training-is-compiled").touch()
-            training = session.train(compiled=True)
-        names = [words.strip("-").replace("--", "").replace(" ", "-") for words in wanted]
-        left = [(n, shlex.split(w)) for n, w in zip(names, wanted, strict=True) if not done(session, n)]
-        compiling = session.fill_cache(*left[0]) if left else []
+            session.train(compiled=True)
         for i, (name, words) in enumerate(left):
             if not session.wait(*compiling):
                 return
@@ -192,10 +211,14 @@ def work(session: Session, wanted: Sequence[str], *, checks: bool, until_measure
                 session.wait(*compiling)
                 return
             session.say(f"measured {name}")
-        while not until_measured and session.left > 0 and training.poll() is None:
+        for i, command in enumerate(also):
+            if not session.wait(session.start(f"also-{i}", shlex.split(command))):
+                return
+            session.say(f"done: python {command}")
+        while not until_measured and session.left > 0 and session.is_training:
             time.sleep(0.5)
     finally:
-        session.end_training(training)
+        session.end_training()
         session.say("training ended")
 
 
@@ -214,6 +237,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True, help="All together, packing included.")
     parser.add_argument("--train", default="", help="Words of 'capriccio train' besides data, --out and saving.")
     parser.add_argument("--measure", nargs="*", default=[], help="Words of gpu_variants.py, most interesting first.")
+    parser.add_argument("--also", nargs="*", default=[], help="Words for Python, '-m pytest -k cuda tests', say.")
     parser.add_argument("--checks", action="store_true", help="With the first measurement: are the numbers right?")
     parser.add_argument("--variant", default=MEASURED, help="How everything is computed: words of gpu_variants.py.")
     parser.add_argument("--until-measured", action="store_true", help="End when everything is measured.")
@@ -224,7 +248,7 @@ def main() -> None:
     end = time.monotonic() + 60 * asked.minutes
     session = Session(asked.data, asked.run, asked.home, shlex.split(asked.train), asked.device, asked.variant, end)
     try:
-        work(session, asked.measure, checks=asked.checks, until_measured=asked.until_measured)
+        work(session, asked.measure, asked.also, checks=asked.checks, until_measured=asked.until_measured)
     finally:
         session.pack()
         session.say(f"packed into {asked.home}")

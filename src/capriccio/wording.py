@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def closest(word: str, known: Iterable[str], *, likeness: float = 0.5) -> str | None:
@@ -35,3 +35,8 @@ def duration(seconds: float) -> str:
     if s < 86400:
         return f"{s // 3600}h {s // 60 % 60:02d}m"
     return f"{s // 86400}d {s // 3600 % 24:02d}h"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Return names with commas between them, the first ``most`` of many."""
+    return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])

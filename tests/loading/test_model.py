@@ -99,6 +99,7 @@ def test_arrays_are_taken_like_tensors_and_nothing_gives_nothing(model):
     ws = model.ws(model.z(np.arange(2)).cpu().numpy())
     assert torch.equal(ws, model.ws(seeds=range(2)))
     assert torch.equal(model.images(ws.cpu().numpy()), model.images(ws))
+    assert torch.equal(model.ws(seeds=torch.arange(2)), ws)
     assert model.images(model.ws(seeds=[])).shape == (0, model.channels, *model.size)
 
 

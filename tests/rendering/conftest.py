@@ -18,7 +18,8 @@ class PaintedModel:
     tuned_from = tuning = None
     licence = "for tests only"
     device = torch.device("cpu")
-    facts, class_names, class_index = SnapshotFacts(), (), Model.class_index
+    facts, class_names = SnapshotFacts(), ()
+    class_index, classes_told = Model.class_index, Model.classes_told
 
     def __init__(self, channels=3, height=32, width=32, c_dim=0):
         self.shape = ImageShape(channels=channels, height=height, width=width)

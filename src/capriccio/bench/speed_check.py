@@ -32,7 +32,7 @@ def check_speed(device: torch.device, precision: ChosenPrecision) -> Speed:
     left = _SECONDS - (time.monotonic() - started)
     speed = measure(
         workload,
-        ConvolutionPeak(device, precision.dtype or torch.float32),
+        ConvolutionPeak(device, precision.dtype or torch.float32, batch=config.batch),
         device,
         iterations=min(max(int(left / (1.2 * iteration)) - 2, 1), 20),
         shares=Shares.of_run(config),

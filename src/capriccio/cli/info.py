@@ -10,10 +10,9 @@ import yaml
 
 from capriccio.cli.parser import MODEL_HELP, CommandParser
 from capriccio.errors import UsageError
-from capriccio.wording import counted
+from capriccio.wording import counted, listed
 
 _LONGEST_LIST = 16
-_MANY_CLASSES = 12
 _SAID_BY_SHAPE = ("c_dim", "channels", "height", "width")
 _STYLE: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 120}
 
@@ -62,7 +61,7 @@ def _about_labels(c_dim: int, data: dict[str, Any]) -> str:
     if not c_dim or data.get("vector_labels"):
         return f", labels of {counted(c_dim, 'number')}" if c_dim else ""
     names = data.get("class_names") or []
-    told = f" ({', '.join(names[:_MANY_CLASSES])}{', …' if len(names) > _MANY_CLASSES else ''})" if names else ""
+    told = f" ({listed(names)})" if names else ""
     return f", {counted(c_dim, 'class', 'classes')}{told}"
 
 

@@ -131,8 +131,7 @@ class CommandParser(ArgumentParser):
         existing(path, "--config")
         try:
             text = Path(path).read_text(encoding="utf-8")
-            text = "{}" if _is_empty(text) else self._with_words(text)
-            values: Namespace = self.parse_string(text, defaults=False)
+            values: Namespace = self.parse_string(self._with_words(text), defaults=False)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--config {path}: cannot be read as text ({error}).") from error
         except (UsageError, TypeError) as error:
@@ -146,6 +145,8 @@ class CommandParser(ArgumentParser):
             values, written = yaml.safe_load(text), yaml.load(text, yaml.BaseLoader)
         except yaml.YAMLError:
             return text  # what is wrong with it is told by who parses it
+        if values is None:
+            return "{}"  # nothing but comments
         if not isinstance(values, dict):
             return text
         return yaml.safe_dump(_worded(values, written, words), sort_keys=False)
@@ -193,14 +194,6 @@ def _kinds(action: argparse.Action) -> tuple[Any, ...]:
     """Return the types that a flag takes."""
     kind = getattr(action, "_typehint", None)  # jsonargparse keeps it there and has no public name for it
     return typing.get_args(kind) or (kind,)
-
-
-def _is_empty(text: str) -> bool:
-    """Whether a file holds nothing but comments."""
-    try:
-        return yaml.safe_load(text) is None
-    except yaml.YAMLError:
-        return False
 
 
 def _worded(values: dict[str, Any], written: Any, words: set[str], above: str = "") -> dict[str, Any]:

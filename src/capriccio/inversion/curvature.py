@@ -120,7 +120,6 @@ def curvature_of(
         pass  # not there, or damaged: it is measured anew
     curvature = mean_curvature(model.generator, statistics, progress=progress)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(save({"latent": curvature.latent.cpu().contiguous(), "noise": curvature.noise.cpu()}))
     except (OSError, StorageError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from capriccio.ops.truncation import psi_problem, truncate
 from capriccio.run_layout import RunLayout
 from capriccio.snapshots.snapshot import Snapshot, SnapshotFacts, model_hash
 from capriccio.snapshots.tuning import Tuning, load_tuning, tuned_snapshot
-from capriccio.wording import nearest
+from capriccio.wording import listed, nearest
 
 NoiseMode = Literal["const", "none", "random"]
 
@@ -136,6 +136,11 @@ class Model:
         return tuple(map(str, self.facts.data.get("class_names", ())))
 
     @property
+    def classes_told(self) -> str:
+        """Which classes there are, for people: their names, else their numbers."""
+        return listed(self.class_names) or f"0..{self.c_dim - 1}"
+
+    @property
     def w_avg(self) -> Tensor:
         """The mean of w, [w_dim]: the latent of the typical picture."""
         return self.generator.w_avg
@@ -188,7 +193,7 @@ class Model:
         if isinstance(seeds, str | int):
             raise UsageError(f"seeds are several whole numbers, such as [3] or range(8), got {seeds!r}.")
         for seed in seeds:
-            if not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
+            if not _is_whole(seed) or not 0 <= seed <= MAX_SEED:
                 raise UsageError(f"seeds are whole numbers in 0..{MAX_SEED}, got {seed}.")
         rows = [np.random.RandomState(seed).randn(1, self.z_dim) for seed in seeds]
         z = np.concatenate(rows) if rows else np.zeros((0, self.z_dim))
@@ -207,9 +212,8 @@ class Model:
             )
         if isinstance(chosen, str) and not chosen.isdecimal():
             if chosen not in self.class_names:
-                there = ", ".join(self.class_names) or f"0..{self.c_dim - 1}"
                 near = nearest(chosen, self.class_names)
-                raise UsageError(f"class: '{chosen}' is none of this model.{near} There are: {there}.")
+                raise UsageError(f"class: '{chosen}' is none of this model.{near} There are: {self.classes_told}.")
             return self.class_names.index(chosen)
         if not 0 <= int(chosen) < self.c_dim:
             raise UsageError(f"class must lie in 0..{self.c_dim - 1} for this model, got {chosen}.")
@@ -356,6 +360,15 @@ class Model:
             raise UsageError(f"this model is conditional: give a class 0..{self.c_dim - 1} (--class).")
         if c is not None and tuple(c.shape) != (count, self.c_dim):
             raise ShapeError(f"labels must be [{count}, {self.c_dim}] for this model, got {list(c.shape)}.")
+
+
+def _is_whole(number: object) -> bool:
+    """Whether a number counts something: an int, one of NumPy, or an element of a tensor of whole numbers."""
+    try:
+        operator.index(number)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
 
 
 def _tensor(values: Tensor, what: str) -> Tensor:

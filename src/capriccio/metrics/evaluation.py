@@ -288,10 +288,8 @@ class Evaluator:
     def _note(self, metric: Metric) -> str:
         if not isinstance(metric, SetMetric) or metric.kind != "fd":
             return ""
-        fewest, features = (
-            min(metric.count, self._rulers.num_reals(metric)),
-            self._rulers.networks[metric.network].num_features,
-        )
+        fewest = min(metric.count, self._rulers.num_reals(metric))
+        features = self._rulers.networks[metric.network].num_features
         if fewest > features:
             return ""
         return f"{fewest:,} pictures for {features:,} features: the value depends strongly on the count"

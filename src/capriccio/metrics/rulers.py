@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -92,25 +92,13 @@ class Rulers:
 
     def features_of(self, samples: PictureSource) -> dict[str, Collected]:
         """Show samples to all networks once; return what the metrics need of that, by network."""
-        wanted: dict[str, Wanted] = {}
-        for m in self.set_metrics:
-            one = Wanted(
-                moments=frozenset({m.count}) if m.kind == "fd" else frozenset(),
-                rows=m.count if m.needs_features else 0,
-                probabilities=m.count if m.kind == "is" else 0,
-            )
-            wanted[m.network] = wanted.get(m.network, Wanted()) | one
+        wanted = _wanted((m, m.count) for m in self.set_metrics)
         return collect(samples, _by_text(self.networks), wanted, self._processes, self._progress)
 
     def features_of_reals(self) -> dict[str, Collected]:
         """Return the features of the real pictures, from the cache or made now, once."""
         if self._real_features is None:
-            wanted: dict[str, Wanted] = {}
-            for m in self.set_metrics:
-                if m.needs_reals:
-                    n = self.num_reals(m)
-                    one = Wanted(moments=frozenset({n} if m.kind == "fd" else ()), rows=n if m.needs_features else 0)
-                    wanted[m.network] = wanted.get(m.network, Wanted()) | one
+            wanted = _wanted((m, self.num_reals(m)) for m in self.set_metrics if m.needs_reals)
             networks = {name: network for name, network in self.networks.items() if name in wanted}
             self._real_features = {}
             if self.reals is not None and networks:
@@ -184,6 +172,19 @@ class Rulers:
             for what, have in (("samples", metric.count), ("real pictures", n)):
                 if have < metric.fewest:
                     raise DatasetError(f"{metric.name} needs at least {metric.fewest} {what}, got {have}.")
+
+
+def _wanted(metrics: Iterable[tuple[SetMetric, int]]) -> dict[str, Wanted]:
+    """Return what metrics need, each of so many pictures, by network."""
+    wanted: dict[str, Wanted] = {}
+    for metric, count in metrics:
+        one = Wanted(
+            moments=frozenset({count} if metric.kind == "fd" else ()),
+            rows=count if metric.needs_features else 0,
+            probabilities=count if metric.kind == "is" else 0,
+        )
+        wanted[metric.network] = wanted.get(metric.network, Wanted()) | one
+    return wanted
 
 
 def _by_text(networks: Mapping[NetworkName, FeatureNetwork]) -> dict[str, FeatureNetwork]:

@@ -48,5 +48,4 @@ class Look:
             except UsageError as error:
                 raise LookError(str(error)) from error
         if chosen is None and seeded and model.c_dim:
-            there = ", ".join(model.class_names) or f"0..{model.c_dim - 1}"
-            raise LookError(f"class is missing: this model is conditional, choose one of {there}.")
+            raise LookError(f"class is missing: this model is conditional, choose one of {model.classes_told}.")

@@ -54,6 +54,8 @@ class Studio:
     """
 
     def __init__(self, model: Model, fast: Model | None, name: str, settings: StudioSettings) -> None:
+        if model.facts.data.get("vector_labels"):
+            raise UsageError(f"the labels of '{name}' are vectors of numbers, which the studio cannot ask for.")
         self.model, self.name, self.settings = model, name, settings
         self.measures = Measures()
         self.painter = ModelPainter(model, fast, _shipped(model))
@@ -134,7 +136,7 @@ class Studio:
         finally:
             shared.clients -= 1
             if not shared.clients:
-                shared.future.cancel()  # too late for one that is being painted; that one is kept
+                shared.future.cancel()  # too late for one that is being encoded; that one is kept
 
     async def ask(self, question: Callable[_Given, _Result], *args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
         """Return the answer to a question about jobs or latents.

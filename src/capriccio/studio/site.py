@@ -155,7 +155,7 @@ async def metrics(studio: StudioPart) -> PlainTextResponse:
 def gauges(studio: Studio) -> dict[str, tuple[str, float]]:
     """Return what the parts say of themselves."""
     return {
-        "pictures_waiting": ("Pictures that wait to be painted.", studio.worker.waiting),
+        "pictures_waiting": ("Pictures that wait to be painted or encoded.", studio.worker.waiting),
         "jobs_waiting": ("Films, projections and detections that wait or run.", studio.worker.waiting_jobs),
         "pool_pictures": ("Random pictures kept ready.", len(studio.pool)),
     }
