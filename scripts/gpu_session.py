@@ -13,7 +13,8 @@ What takes long on such a machine is compiling, and that needs processors, not t
 4. `gpu_variants.py` measures, and the training sleeps meanwhile. While one is measured, the next of `--measure` is
    compiled.
 5. Each command of `--also` runs beside the training once nothing is left to measure.
-6. When the time is over, or with everything done and `--until-measured`, SIGINT ends the training.
+6. When the time is over, or with everything done and `--until-measured`, or when this gets SIGINT itself, SIGINT ends
+   the training.
 
 `--home` then has the travelling snapshot in parts of 15 MiB (`cat travelling.*` joins them) and one archive with
 settings, statistics, logs, the tops of the sample sheets, and the measurements. A second session with the same `--run`
@@ -47,7 +48,7 @@ VARIANTS = Path(__file__).with_name("gpu_variants.py")
 MEASURED = "graphs compile"
 SAVING = (
     "--saving.travelling", "--saving.kimg_per_tick", "10", "--saving.snapshot_kimg", "100",
-    "--saving.snapshot_minutes", "60", "--saving.first_snapshot_minutes", "60", "--saving.checkpoint_minutes", "60",
+    "--saving.snapshot_minutes", "60", "--saving.first_snapshot_minutes", "60", "--saving.checkpoint_minutes", "4",
     "--saving.keep_snapshots", "3", "--saving.keep_checkpoints", "1", "--resume",
 )  # fmt: skip
 
@@ -72,6 +73,7 @@ class Session:
         self.begun = time.monotonic()
         self._training: subprocess.Popen[bytes] | None = None
         self._is_compiled = False
+        self._helpers: list[subprocess.Popen[bytes]] = []
 
     @property
     def left(self) -> float:
@@ -86,6 +88,11 @@ class Session:
         """Start a Python process whose output goes into a note; the training's is appended to."""
         with open(self.notes / f"{name}.log", "ab") as log:
             return subprocess.Popen([sys.executable, *words], stdout=log, stderr=subprocess.STDOUT)
+
+    def help(self, name: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a process that is of no use once the training has ended."""
+        self._helpers.append(self.start(name, words))
+        return self._helpers[-1]
 
     # ---- the training
 
@@ -102,6 +109,7 @@ class Session:
         if training is None:
             return
         training.send_signal(signal.SIGINT)
+        training.send_signal(signal.SIGCONT)  # it may sleep for something that is measured
         try:
             training.wait(timeout=60)
         except subprocess.TimeoutExpired:
@@ -134,7 +142,7 @@ class Session:
     def fill_cache(self, name: str, words: Sequence[str]) -> list[subprocess.Popen[bytes]]:
         """Start compiling the phases, each in a process of its own."""
         return [
-            self.start(
+            self.help(
                 f"compile-{name}-{phase.name}",
                 [str(VARIANTS), *words, "--fill-cache", phase.name, "--variants", self.variant, *self._common()],
             )
@@ -144,21 +152,24 @@ class Session:
     def measure(self, name: str, words: Sequence[str], checks: bool) -> subprocess.Popen[bytes]:
         """Start measuring."""
         out = ["--out", str(self.notes / f"{name}.json"), "--checks", "all" if checks else "none", "--profile"]
-        return self.start(name, [str(VARIANTS), *words, "--variants", self.variant, *self._common(), *out])
+        return self.help(name, [str(VARIANTS), *words, "--variants", self.variant, *self._common(), *out])
 
     def _common(self) -> list[str]:
         return ["--device", self.device, "--together", str(self.together)]
 
     def wait(self, *processes: subprocess.Popen[bytes]) -> bool:
-        """Wait for all; False = time ended before, and those that were left are killed. The training is kept alive."""
+        """Wait for all; False = time ended before. The training is kept alive."""
         while any(process.poll() is None for process in processes):
             _ = self.is_training
             if self.left < 0:
-                for process in processes:
-                    process.kill()
                 return False
             time.sleep(0.2)
         return True
+
+    def end_helpers(self) -> None:
+        """End what still compiles or measures."""
+        for helper in self._helpers:
+            helper.kill()
 
     # ---- the way home
 
@@ -195,7 +206,6 @@ def work(session: Session, wanted: Sequence[str], also: Sequence[str], *, checks
         compiling = session.fill_cache(*left[0]) if left else []
         if of_training:
             if not session.wait(*of_training):
-                session.wait(*compiling)
                 return
             session.say("compiled for the training; it starts anew")
             session.end_training()
@@ -208,16 +218,16 @@ def work(session: Session, wanted: Sequence[str], also: Sequence[str], *, checks
             measuring = session.measure(name, words, checks and i == 0)
             compiling = session.fill_cache(*left[i + 1]) if i + 1 < len(left) else []
             if not session.wait(measuring):
-                session.wait(*compiling)
                 return
             session.say(f"measured {name}")
         for i, command in enumerate(also):
-            if not session.wait(session.start(f"also-{i}", shlex.split(command))):
+            if not session.wait(session.help(f"also-{i}", shlex.split(command))):
                 return
             session.say(f"done: python {command}")
         while not until_measured and session.left > 0 and session.is_training:
             time.sleep(0.5)
     finally:
+        session.end_helpers()
         session.end_training()
         session.say("training ended")
 
