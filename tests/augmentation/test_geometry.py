@@ -67,9 +67,11 @@ def test_a_scale_above_one_enlarges_and_a_stretch_above_one_widens():
     assert stretched == pytest.approx((1.5 * wide, high / 1.5), abs=1)
 
 
-@pytest.mark.parametrize("size", [(24, 24), (8, 12), (48, 20)], ids=str)
+@pytest.mark.parametrize("size", [(24, 24), (20, 28), (48, 32)], ids=str)
 def test_all_forms_of_resampling_agree_in_values_and_derivatives(size, monkeypatch):
     given = draw(PIPES["bg"], 1.0, 6, (3, *size), torch.Generator().manual_seed(3)).geometry
+    left, top, right, bottom = batch_margins(inverse_matrices(given, *size), *size)
+    assert max(left, right) < size[1] - 1 and max(top, bottom) < size[0] - 1, "this test is about ordinary margins"
     images = smooth(6, *size).requires_grad_()
     cotangent = torch.randn(images.shape, generator=torch.Generator().manual_seed(4))
 
@@ -84,6 +86,19 @@ def test_all_forms_of_resampling_agree_in_values_and_derivatives(size, monkeypat
     for other in others:
         for ours, theirs in zip(other, by_matrix, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("largest", [0, 256], ids=["filtered", "by matrix"])
+def test_beyond_the_widest_margin_it_is_black_at_a_fixed_shape_too(largest, monkeypatch):
+    monkeypatch.setattr(geometry, "LARGEST_MATRIX", largest)
+    images = smooth(2, 16, 24) + 1
+    given = unchanged(2)._replace(shift_px=torch.tensor([[0.0, 0.0], [32.0, 0.0]]))
+    tight, fixed = (resampled(images, given, fixed_shape=fixed_shape) for fixed_shape in (False, True))
+    assert (fixed[1, :, :, :5] == 0).all()
+    assert (fixed[1, :, :, 13:].abs().mean(dim=(0, 1)) > 0.1).all()
+    torch.testing.assert_close(fixed[0], tight[0], atol=1e-5, rtol=0)
+    alike = [*range(5), *range(15, 24)]  # between them 3 pixels of the margin's end, and as many that the filter blurs
+    torch.testing.assert_close(fixed[1][..., alike], tight[1][..., alike], atol=1e-5, rtol=0)
 
 
 def test_margins_suffice_for_all_pictures_of_a_batch_and_are_never_wider_than_a_reflection():

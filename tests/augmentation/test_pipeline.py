@@ -113,6 +113,8 @@ def test_a_plan_for_another_device_has_all_of_its_tensors_there():
     parameters = draw(PIPES["bgcfnc"], 0.7, 2, RGB, torch.Generator().manual_seed(0))
     here, there = (plan(parameters, RGB, device=device, fixed_shape=True) for device in ("cpu", "meta"))
     for a, b in zip(tree_leaves(here), tree_leaves(there), strict=True):
+        if a is None and b is None:
+            continue
         assert b.device.type == "meta"
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
 

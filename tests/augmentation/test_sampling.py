@@ -25,6 +25,20 @@ def test_it_is_bilinear_sampling_with_zeros_outside(theta):
     torch.testing.assert_close(gathered(images, grid), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_pictures_that_repeat_themselves_are_sampled_within_their_windows(theta):
+    images = torch.randn(2, 3, 6, 4)
+    far = 2 * theta
+    windows = torch.tensor([[-3, 9], [-5, 6]])
+    tiled = images.tile(1, 1, 3, 5)[:, :, 1:12, 5:17]  # of two more of them above and two to the left: the windows
+    x, y = 4 / 12, 6 / 11
+    shift = torch.tensor([(4 - (9 - 3)) / 12, (6 - (6 - 5)) / 11])
+    seen = torch.stack([far[:, 0] * x, far[:, 1] * y], dim=1)
+    seen[:, :, 2] += shift
+    expected = sample_bilinear(tiled, seen, SIZE)
+    assert (expected == 0).any() and (expected != 0).any()
+    torch.testing.assert_close(sample_bilinear(images, far, SIZE, windows), expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("form", ["function", "gathers"])
 def test_it_is_differentiable_twice(theta, form):
     grid = sampling._grid(theta.double(), SIZE)

@@ -41,14 +41,13 @@ class Margins(NamedTuple):
 
 
 class Enlargement(NamedTuple):
-    """How one axis of size S is continued and enlarged."""
+    """How one axis of S pixels is continued to n and enlarged: by a matrix, or large pictures by a filter."""
 
-    source: Tensor
-    """[n] int64: which pixel of the picture stands at each position of the continued one."""
-    inside: Tensor | None
-    """[n], 1 within the margins, else 0; None = the continued picture ends where they end."""
-    doubling: Tensor | None
-    """The enlargement of the continued axis as a matrix [2n, n]; None for large pictures, which are filtered."""
+    matrix: Tensor | None
+    """[2n, S], both steps."""
+    source: Tensor | None
+    """[n]: which pixel of the picture stands at each position of the continued one. Of a picture that repeats itself
+    P more on each side, which only the filter sees."""
 
 
 class Geometry(NamedTuple):
@@ -58,6 +57,8 @@ class Geometry(NamedTuple):
     y: Enlargement
     theta: Tensor
     """[N, 2, 3]: from the sampled grid to the enlarged picture, as :func:`sample_bilinear` has it."""
+    windows: Tensor | None
+    """[2, 2]: for x and y from which sample to which there is a picture that is one period of endless reflections."""
     reductions: tuple[Tensor | None, Tensor | None]
     """For x and y: the reduction ×2 as a matrix [S, 2(S + 2P)]; None for large pictures, which are filtered."""
     taps: Tensor
@@ -126,17 +127,20 @@ def plan_geometry(
         margins: those of the whole batch, of which these pictures may be a part.
         height: of the pictures.
         width: of the pictures.
-        fixed_shape: give tensors the same sizes whatever the margins are, by continuing pictures as far as possible and
-            blanking what lies beyond the margins; the numbers stay the same. For compiled phases.
+        fixed_shape: give tensors the same sizes whatever the margins are. A picture that is reflected again and again
+            repeats itself after 2(S − 1) pixels; so that much is enlarged, and sampled modulo its length within the
+            margins. For compiled and recorded phases. The numbers stay the same but for 3 pixels along margins that
+            would have to be wider than a picture can be reflected, beyond which it is black.
         device: where what is the same for every batch is kept; the rest is on the CPU.
     """
     device = torch.device(device)
-    room = Margins(width - 1, height - 1, width - 1, height - 1) if fixed_shape else margins
-    x = _enlargement(width, (room.left, room.right), width <= LARGEST_MATRIX, device)
-    y = _enlargement(height, (room.top, room.bottom), height <= LARGEST_MATRIX, device)
+    room = Margins(0, 0, _period(width) - width, _period(height) - height) if fixed_shape else margins
+    x = _enlargement(width, (room.left, room.right), fixed_shape, width <= LARGEST_MATRIX, device)
+    y = _enlargement(height, (room.top, room.bottom), fixed_shape, height <= LARGEST_MATRIX, device)
+    windows = None
     if fixed_shape:
-        x = x._replace(inside=_inside(width, (room.left, room.right), (margins.left, margins.right)))
-        y = y._replace(inside=_inside(height, (room.top, room.bottom), (margins.top, margins.bottom)))
+        reached = [(-margins.left, width + margins.right), (-margins.top, height + margins.bottom)]
+        windows = 2 * torch.tensor(reached, dtype=torch.float32)
     continued_width, continued_height = width + room.left + room.right, height + room.top + room.bottom
 
     def moving(right: float, down: float) -> Tensor:
@@ -151,14 +155,16 @@ def plan_geometry(
     grid_height, grid_width = _grid_size(height, width)
     theta = scaling(1 / continued_width, 1 / continued_height) @ m @ scaling(grid_width / 2, grid_height / 2)
     reductions = tuple(_reduction(size, device) if size <= LARGEST_MATRIX else None for size in (width, height))
-    return Geometry(x, y, theta[:, :2].contiguous(), (reductions[0], reductions[1]), _taps(device))
+    return Geometry(x, y, theta[:, :2].contiguous(), windows, (reductions[0], reductions[1]), _taps(device))
 
 
 def resample(images: Tensor, plan: Geometry, fir: FirForm = "depthwise") -> Tensor:
     """Resample ``images`` [N, C, H, W] as planned; the result has their shape. ``fir``: how large ones are filtered."""
     height, width = images.shape[2:]
-    enlarged = _enlarge(_enlarge(images.contiguous(), plan.x, plan.taps, 3, fir), plan.y, plan.taps, 2, fir)
-    sampled = sample_bilinear(enlarged, plan.theta, _grid_size(height, width))
+    unseen = 0 if plan.windows is None else _REACH
+    wide = _enlarge(images.contiguous(), plan.x, plan.taps, 3, fir, unseen=unseen)
+    enlarged = _enlarge(wide, plan.y, plan.taps, 2, fir, unseen=unseen)
+    sampled = sample_bilinear(enlarged, plan.theta, _grid_size(height, width), plan.windows)
     return _reduce(_reduce(sampled, plan.reductions[0], plan.taps, 3, fir), plan.reductions[1], plan.taps, 2, fir)
 
 
@@ -173,45 +179,39 @@ LARGEST_MATRIX = 256
 its work grows with the cube of the side."""
 
 
+def _period(size: int) -> int:
+    """Return after how many pixels an axis repeats itself that is reflected at both ends again and again."""
+    return 2 * (size - 1)
+
+
 @lru_cache(maxsize=64)
-def _enlargement(size: int, room: tuple[int, int], by_matrix: bool, device: torch.device) -> Enlargement:
+def _enlargement(
+    size: int, room: tuple[int, int], is_period: bool, by_matrix: bool, device: torch.device
+) -> Enlargement:
     """Plan to continue an axis by ``room`` on both sides, and to enlarge it."""
-    positions = torch.arange(-room[0], size + room[1])
-    reflected = (size - 1) - (positions.abs() - (size - 1)).abs()
-    doubling = None
-    if by_matrix:
-        # Of a band matrix a part is right, too: that of the longest axis is made once.
-        doubling = _doubling(3 * size - 2)[: 2 * len(positions), : len(positions)].to(device)
-    return Enlargement(reflected.to(device), None, doubling)
-
-
-def _inside(size: int, room: tuple[int, int], margins: tuple[int, int]) -> Tensor:
-    """Return [n]: 1 at the positions of an axis continued by ``room`` that lie within ``margins``, else 0."""
-    inside = torch.zeros(room[0] + size + room[1])
-    inside[room[0] - margins[0] : room[0] + size + margins[1]] = 1
-    return inside
-
-
-def _enlarge(images: Tensor, plan: Enlargement, taps: Tensor, dim: int, fir: FirForm = "depthwise") -> Tensor:
-    """Continue and enlarge ``images`` [N, C, H, W] along one axis."""
-    if plan.doubling is not None:
-        matrix = _continued_and_doubled(plan, plan.doubling, images.shape[dim])
-        return images @ matrix.T if dim == 3 else matrix @ images
-    images = images.index_select(dim, plan.source)
-    if plan.inside is not None:
-        images = images * _lying_along(plan.inside, dim)
-    before, after = len(SYM6) // 2, len(SYM6) // 2 - 1
-    padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
-    enlarged = upfirdn2d(images, _lying_along(taps, dim), up=_factor(dim), padding=padding, gain=2, form=fir)
-    return enlarged if plan.inside is None else enlarged * _lying_along(plan.inside.repeat_interleave(2), dim)
-
-
-def _continued_and_doubled(plan: Enlargement, doubling: Tensor, size: int) -> Tensor:
-    """Return both steps as one matrix [2n, size]."""
-    columns = doubling if plan.inside is None else doubling * plan.inside
+    seen = _REACH if is_period else 0
+    positions = torch.arange(-room[0] - seen, size + room[1] + seen)
+    reflected = (size - 1) - (positions % _period(size) - (size - 1)).abs()
+    if not by_matrix:
+        return Enlargement(None, reflected.to(device))
+    doubled = _doubling(3 * size + 2 * _REACH)[: 2 * len(positions), : len(positions)]  # part of a band matrix
+    doubled = doubled[2 * seen : len(doubled) - 2 * seen]
     # The matrix of continuing has a single 1 in each row: its product is a sum of columns, far less than a product.
-    matrix = torch.index_add(columns.new_zeros(len(columns), size), 1, plan.source, columns)
-    return matrix if plan.inside is None else matrix * plan.inside.repeat_interleave(2)[:, None]
+    matrix = torch.index_add(doubled.new_zeros(len(doubled), size), 1, reflected, doubled)
+    return Enlargement(matrix.to(device), None)
+
+
+def _enlarge(
+    images: Tensor, plan: Enlargement, taps: Tensor, dim: int, fir: FirForm = "depthwise", *, unseen: int = 0
+) -> Tensor:
+    """Continue and enlarge ``images`` [N, C, H, W] along one axis; of a filtered one ``unseen`` pixels fall away."""
+    if plan.matrix is not None:
+        return images @ plan.matrix.T if dim == 3 else plan.matrix @ images
+    assert plan.source is not None
+    before, after = len(SYM6) // 2 - 2 * unseen, len(SYM6) // 2 - 1 - 2 * unseen
+    padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
+    continued = images.index_select(dim, plan.source)
+    return upfirdn2d(continued, _lying_along(taps, dim), up=_factor(dim), padding=padding, gain=2, form=fir)
 
 
 def _reduce(images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int, fir: FirForm = "depthwise") -> Tensor:
@@ -226,8 +226,8 @@ def _reduce(images: Tensor, matrix: Tensor | None, taps: Tensor, dim: int, fir: 
 
 @cache
 def _doubling(size: int) -> Tensor:
-    """Return the enlargement of an axis of ``size`` pixels, already continued, as a matrix [2·size, size]."""
-    steps = Enlargement(torch.arange(size), None, None)
+    """Return the enlargement of an axis of ``size`` pixels, as it is, as a matrix [2·size, size]."""
+    steps = Enlargement(None, torch.arange(size))
     return _enlarge(torch.eye(size)[None, None], steps, make_filter(SYM6), 3)[0, 0].T.contiguous()
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-def sample_bilinear(images: Tensor, theta: Tensor, size: tuple[int, int]) -> Tensor:
+def sample_bilinear(images: Tensor, theta: Tensor, size: tuple[int, int], windows: Tensor | None = None) -> Tensor:
     """Sample ``images`` [N, C, H, W] on a grid of ``size`` (height, width) that ``theta`` lays over them.
 
     Args:
@@ -20,15 +20,17 @@ def sample_bilinear(images: Tensor, theta: Tensor, size: tuple[int, int]) -> Ten
         theta: [N, 2, 3], from positions on the grid to positions in the picture, both from −1 (the outer edge of the
             first pixel) to 1 (the outer edge of the last); x before y. Gets no gradient.
         size: height and width of the grid.
+        windows: [2, 2], for x and y the first sample and the one after the last, where pictures repeat themselves
+            endlessly; None = they are there once.
 
-    Returns: [N, C, height, width]; outside the picture is 0.
+    Returns: [N, C, height, width]; outside the picture, or the windows, is 0.
     """
     grid = _grid(theta, size)
-    if images.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling():
+    if windows is None and images.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling():
         result: Tensor = _Sampling.apply(images, grid)  # type: ignore[no-untyped-call]
         return result
     # The compiler gets a differentiation inside a differentiation of an autograd.Function wrong (docs/experiments.md).
-    return gathered(images, grid)
+    return gathered(images, grid, windows)
 
 
 def _grid(theta: Tensor, size: tuple[int, int]) -> Tensor:
@@ -41,24 +43,31 @@ def _grid(theta: Tensor, size: tuple[int, int]) -> Tensor:
     return across[:, None] + down[:, :, None]
 
 
-def gathered(images: Tensor, grid: Tensor) -> Tensor:
-    """Sample ``images`` at ``grid`` [N, h, w, 2] by four weighted gathers: plain operations, on every backend."""
-    height, width = images.shape[2:]
-    x = (grid[..., 0] + 1) * (width / 2) - 0.5
-    y = (grid[..., 1] + 1) * (height / 2) - 0.5
-    left, top = x.floor(), y.floor()
-    flat = images.flatten(2)
-    total: Tensor | None = None
-    for column in (left, left + 1):
-        for row in (top, top + 1):
-            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
-            index = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
-            picked = flat.gather(2, index.flatten(1)[:, None].expand(-1, images.shape[1], -1))
-            part = picked * weight.flatten(1)[:, None]
-            total = part if total is None else total + part
-    assert total is not None
-    return total.reshape(*images.shape[:2], *grid.shape[1:3])
+def gathered(images: Tensor, grid: Tensor, windows: Tensor | None = None) -> Tensor:
+    """Sample ``images`` at ``grid`` [N, h, w, 2] by a weighted gather: plain operations, on every backend.
+
+    All four neighbours are fetched by one gather, so that its derivative fills one tensor.
+    """
+    count, channels, height, width = images.shape
+    columns, across = _neighbours(grid[..., 0], width, None if windows is None else windows[0])
+    rows, down = _neighbours(grid[..., 1], height, None if windows is None else windows[1])
+    index = rows[..., :, None] * width + columns[..., None, :]
+    weight = down[..., :, None] * across[..., None, :]
+    picked = images.flatten(2).gather(2, index.reshape(count, 1, -1).expand(-1, channels, -1))
+    parts = picked.reshape(count, channels, *grid.shape[1:3], 4) * weight.reshape(count, 1, *grid.shape[1:3], 4)
+    return parts.sum(dim=-1)
+
+
+def _neighbours(positions: Tensor, size: int, window: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return for each of ``positions`` (−1…1) along an axis its two neighbours, modulo ``size``, and their weights.
+
+    Weights are 0 outside of ``window``, or of the axis without one. Both results have a last dimension of 2.
+    """
+    x = ((positions + 1) * (size / 2) - 0.5)[..., None]
+    both = x.floor() + torch.arange(2, device=x.device)
+    first, end = (0, size) if window is None else window.unbind()
+    weight = (1 - (x - both).abs()) * ((both >= first) & (both < end))
+    return both.remainder(size).long(), weight
 
 
 class _Sampling(torch.autograd.Function):
