@@ -26,6 +26,7 @@ _ALIKE, _TWINS = 0.35, 0.15
 """Shares of the data's distances: over all pairs, and to the most similar picture."""
 
 _LEAKING_P = 0.1
+_HARDLY_ANY_P = 0.05
 _RISKY_P = 0.5
 """Above it most pictures are augmented several times over: what cannot be told from the original may leak."""
 
@@ -34,6 +35,9 @@ _WIDER = 1.5
 
 _SURE = 4.0
 """Standard errors that a difference must have."""
+
+_AS_WIDE_BEFORE = 0.8
+"""A trait spread so much of today's width before anything was augmented is what the network has not learnt yet."""
 
 _AT_THE_CAP = 0.99
 _ABOVE_TARGET = 0.05
@@ -81,7 +85,8 @@ def augmentation_leaking(record: RunRecord) -> Finding | None:
     shape = record.config.generator.shape
     real = _traits_of(record.layout.reals, shape)
     fake = None if path is None else _traits_of(path, shape)
-    shown = [] if path is None or real is None or fake is None else _leaks(real, fake)
+    before = _traits_before_augmentation(record)
+    shown = [] if path is None or real is None or fake is None else _leaks(real, fake, before)
     augment = record.config.augment
     lower = f"--augment.cap (now {augment.cap:g})" if augment.mode == "ada" else f"--augment.p (now {augment.p:g})"
     advice = (
@@ -128,9 +133,21 @@ def augmentation_saturated(record: RunRecord) -> Finding | None:
 
 def _newest_sheet(record: RunRecord) -> tuple[int, Path | None]:
     """Return kimg and path of the newest sheet that is old enough to be judged."""
-    earliest = min(_EARLIEST_KIMG, _EARLIEST_SHARE * record.config.total_kimg)
     kimg, path = max(record.layout.sheets(), default=(0, None))
-    return (kimg, path) if path is not None and kimg >= max(earliest, 1) else (kimg, None)
+    return (kimg, path) if path is not None and kimg >= _judged_from(record) else (kimg, None)
+
+
+def _judged_from(record: RunRecord) -> float:
+    """Return the kimg from which sheets can be judged."""
+    return max(min(_EARLIEST_KIMG, _EARLIEST_SHARE * record.config.total_kimg), 1)
+
+
+def _traits_before_augmentation(record: RunRecord) -> Traits | None:
+    """Return the traits of the newest sheet up to which hardly anything was augmented; None = there is none."""
+    augmented = [tick.nimg for tick in record.ticks if not (tick.mean(AUGMENT_P) or 0.0) < _HARDLY_ANY_P]
+    until = min(augmented, default=math.inf) / 1000
+    calm = [(kimg, path) for kimg, path in record.layout.sheets() if _judged_from(record) <= kimg < until]
+    return _traits_of(max(calm)[1], record.config.generator.shape) if calm else None
 
 
 def _best_variety(record: RunRecord, real: Variety, now: float) -> str:
@@ -143,20 +160,19 @@ def _best_variety(record: RunRecord, real: Variety, now: float) -> str:
     return f"; the most varied sheet is that of kimg {kimg}, {best:.0%}" if best > now * 1.1 + 0.01 else ""
 
 
-def _leaks(real: Traits, fake: Traits) -> list[str]:
-    """Say which traits of generated pictures are spread wider than those of real ones.
+def _leaks(real: Traits, fake: Traits, before: Traits | None) -> list[str]:
+    """Say which traits of generated pictures are spread wider than those of real ones, and than ``before``.
 
-    Networks paint less varied pictures than they saw, hardly ever more varied ones: that is what augmentations did.
-    A trait whose mean moved says nothing: so it is with every network that has not learnt enough.
+    A trait whose mean moved says nothing: so it is with every network that has not learnt enough. Nor does one that was
+    spread as wide before anything was augmented.
     """
     found = []
     deviation_error = math.sqrt(1 / (2 * len(real.values)) + 1 / (2 * len(fake.values)))
     for column, name in enumerate(real.names):
-        before, after = real.values[:, column], fake.values[:, column]
-        spread = float(np.std(before))
-        if spread == 0:
+        spread, now = float(np.std(real.values[:, column])), float(np.std(fake.values[:, column]))
+        if spread == 0 or (before is not None and np.std(before.values[:, column]) > _AS_WIDE_BEFORE * now):
             continue
-        wider = float(np.std(after)) / spread
+        wider = now / spread
         if wider > max(_WIDER, math.exp(_SURE * deviation_error)):
             found.append(f"{name} is spread {wider:.1f} times as wide as in the data")
     return found
