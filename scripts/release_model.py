@@ -48,8 +48,15 @@ MODELS, IMAGES = ROOT / "src/capriccio/models", ROOT / "docs/images"
 LICENCE = "evaluation and research only; see LICENSE beside the weights"
 METRICS = "fd_squeeze5k_full,fd_discriminator5k_full,fd_random5k_full,pr_random5k3_full,ppl2_wend_squeeze_1k"
 LIMIT_MIB = {"landscapes-64": 12, "landscapes-128": 26}
+LIMITS = {
+    "landscapes-64": "Early: pictures show composition and light better than detail.",
+    "landscapes-128": "At their size most pictures pass for photographs. In some the scene falls apart, and enlarged "
+    "one sees that foregrounds and leaves are texture without things.",
+}
 SHEET_SEEDS, SHEET_COLUMNS, SHEET_SCALE = range(100), 20, 1
 MIX_ROWS, MIX_COLUMNS = (2, 5, 8, 13), (21, 33, 40, 57, 64, 71)
+COLOURS_FROM = 5
+"""Of the first rows comes what stands where, from here on the colours: one more table, which the README shows."""
 WALK_SEEDS = (11, 23, 35, 47, 59)
 
 
@@ -65,8 +72,7 @@ def release(run: Path, snapshot_file: Path, name: str, hours_before: float) -> P
         "batch": config["batch"],
         "r1_gamma": config["loss"]["r1_gamma"],
         "training_hours": round(hours_before + (ticks[-1].mean("Timing/total_hours") or 0.0), 2),
-        "limits": "Early: pictures show composition and light better than detail. "
-        "It knows the landscapes of its data set and nothing else.",
+        "limits": f"{LIMITS.get(name, '')} It knows the landscapes of its data set and nothing else.".strip(),
     }
     facts = dataclasses.replace(snapshot.facts, licence=LICENCE, card=card)
     path = MODELS / f"{name}.safetensors"
@@ -131,7 +137,8 @@ def draw(model: Model, run: Path, ticks: list[Tick], name: str) -> None:
     for psi in (0.7, 1.0):
         sheet = image_grid(pictures_of(model, SHEET_SEEDS, psi), SHEET_COLUMNS)
         sheet.save(IMAGES / f"{name}-psi{psi:g}.webp", quality=90, method=6)
-    for layers in ("coarse", "middle", "fine"):
+    colours = f"{COLOURS_FROM}-{model.num_ws - 1}"
+    for called, layers in (("coarse",) * 2, ("middle",) * 2, ("fine",) * 2, ("colours", colours)):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "mix.png"
             save_mix(
@@ -140,7 +147,7 @@ def draw(model: Model, run: Path, ticks: list[Tick], name: str) -> None:
                 path,
             )
             with Image.open(path) as table:
-                table.convert("RGB").save(IMAGES / f"{name}-mix-{layers}.webp", quality=88, method=6)
+                table.convert("RGB").save(IMAGES / f"{name}-mix-{called}.webp", quality=88, method=6)
     walk = VideoRequest(
         keys=WALK_SEEDS, look=Look(truncation_psi=0.7), frames_per_second=15, seconds_per_key=1.2, scale=3
     )
@@ -300,6 +307,7 @@ The pictures of seeds 0 to 99 at ψ = 0.7, none chosen. The same at ψ = 1:
 ![coarse layers](images/{name}-mix-coarse.webp)
 ![middle layers](images/{name}-mix-middle.webp)
 ![fine layers](images/{name}-mix-fine.webp)
+![layers of colour](images/{name}-mix-colours.webp)
 
 ## A walk
 
