@@ -144,7 +144,7 @@ class Session:
         return [
             self.help(
                 f"compile-{name}-{phase.name}",
-                [str(VARIANTS), *words, "--fill-cache", phase.name, "--variants", self.variant, *self._common()],
+                [*self._common(), *words, "--fill-cache", phase.name],
             )
             for phase in fields(Phases)
         ]
@@ -152,10 +152,11 @@ class Session:
     def measure(self, name: str, words: Sequence[str], checks: bool) -> subprocess.Popen[bytes]:
         """Start measuring."""
         out = ["--out", str(self.notes / f"{name}.json"), "--checks", "all" if checks else "none", "--profile"]
-        return self.help(name, [str(VARIANTS), *words, "--variants", self.variant, *self._common(), *out])
+        return self.help(name, [*self._common(), *words, *out])
 
     def _common(self) -> list[str]:
-        return ["--device", self.device, "--together", str(self.together)]
+        variant = ["--variants", self.variant]  # first: words of one measurement may name others
+        return [str(VARIANTS), *variant, "--device", self.device, "--together", str(self.together)]
 
     def wait(self, *processes: subprocess.Popen[bytes]) -> bool:
         """Wait for all; False = time ended before. The training is kept alive."""

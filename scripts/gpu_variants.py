@@ -6,8 +6,8 @@ fails costs its own line only:
     python scripts/gpu_variants.py --resolution 128 --limit 150 --out variants.json
 
 A variant is a list of words: `eager`, `graphs` (work recorded as CUDA graphs), `compile`; the forms of the operations
-`fir=`, `up=`, `epilogue=`, `layout=`; `fp16`, `fp32`; `exact` (products of float32 matrices without TF32); `nobench`
-(the library takes its first guess at an algorithm).
+`fir=`, `up=`, `epilogue=`, `rgb=`, `layout=`; `fp16`, `fp32`; `exact` (products of float32 matrices without TF32);
+`nobench` (the library takes its first guess at an algorithm).
 
 Compiling needs processors, not the GPU. So several of these scripts may be started at once with one folder as
 `--together`: each is stopped while another measures. A process whose number is written into a file of that folder, a
@@ -60,6 +60,7 @@ from capriccio.training.statistics import Statistics
 
 VARIANTS = (
     "graphs compile fir=triton up=transposed epilogue=pointwise",
+    "graphs compile fir=triton up=transposed epilogue=pointwise rgb=pointwise",
     "graphs fir=triton up=transposed epilogue=pointwise",
     "graphs compile fir=shifted up=transposed epilogue=pointwise",
     "graphs exact fir=triton up=transposed epilogue=pointwise",

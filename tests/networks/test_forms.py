@@ -18,6 +18,7 @@ from tests.training.tiny import CPU, draws, reals, run_config
 
 FORMS = [
     FormsConfig(fir="shifted", epilogue="pointwise"),
+    FormsConfig(rgb="pointwise"),
     FormsConfig(fir="triton", up="phases"),
     FormsConfig(up="folded", layout="contiguous"),
 ]
@@ -86,7 +87,7 @@ def test_every_phase_compiles_whole_in_every_form(forms):
 
 
 def test_a_run_computes_in_the_forms_of_its_configuration():
-    forms = FormsConfig(fir="shifted", up="phases", epilogue="pointwise", layout="channels_last")
+    forms = FormsConfig(fir="shifted", up="phases", epilogue="pointwise", rgb="pointwise", layout="channels_last")
     state = new_state(replace(run_config(), forms=forms), CPU)
     for network in (state.generator, state.generator_ema, state.discriminator):
         assert {module.forms for module in network.modules() if hasattr(module, "forms")} == {forms}

@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from capriccio.ops.activation import noise_bias_leaky_relu
 from capriccio.ops.conv import PLAIN, conv2d_resample
+from capriccio.ops.modulated_conv import modulated_to_rgb
 from capriccio.ops.resample import make_filter, upfirdn2d
 from tests.ops.test_resample_derivatives import CASES
 
@@ -74,6 +76,25 @@ def test_noise_and_bias_added_one_by_one_are_the_matrix_product(clamp, count):
         return lambda x, strength, bias: noise_bias_leaky_relu(x.clone(), noise, strength, bias, clamp=clamp, form=form)
 
     assert_alike(added("pointwise"), added("matrix"), x, strength, bias)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("biased", [True, False], ids=["bias", "no bias"])
+def test_sums_of_a_pictures_channels_are_their_convolution(channels, biased):
+    x, weight = torch.randn(2, channels, 4, 5).double(), torch.randn(6, channels, 1, 1).double()
+    bias = [torch.randn(6).double()] if biased else []
+
+    def seen(forms):
+        return lambda x, weight, *bias: conv2d_resample(x, weight, bias=bias[0] if bias else None, forms=forms)
+
+    assert_alike(seen(replace(PLAIN, rgb="pointwise")), seen(PLAIN), x, weight, *bias)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sums_of_maps_are_the_product_that_makes_a_picture_of_them(channels):
+    x, weight = torch.randn(2, 6, 4, 5).double(), torch.randn(channels, 6, 1, 1).double()
+    styles, bias = torch.randn(2, 6).double(), torch.randn(channels).double()
+    assert_alike(partial(modulated_to_rgb, form="pointwise"), modulated_to_rgb, x, weight, styles, bias)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -14,6 +14,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 FirForm = Literal["auto", "depthwise", "shifted", "triton"]
 UpForm = Literal["auto", "transposed", "phases", "folded"]
 EpilogueForm = Literal["auto", "matrix", "pointwise"]
+RgbForm = Literal["auto", "matrix", "pointwise"]
 Layout = Literal["auto", "channels_last", "contiguous"]
 CudaGraphs = Literal["auto", "on", "off"]
 
@@ -221,6 +222,8 @@ class FormsConfig:
     """Convolution that doubles the size: transposed, one to four phases, or that with the filter folded in."""
     epilogue: EpilogueForm = "auto"
     """Noise and bias: one matrix product, or additions one by one (which a compiler fuses)."""
+    rgb: RgbForm = "auto"
+    """From and to the channels of pictures: products of matrices, or weighted sums (which a compiler fuses)."""
     layout: Layout = "auto"
     """How feature maps lie in memory."""
 

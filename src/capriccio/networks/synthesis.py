@@ -99,7 +99,7 @@ class StyledConv(Formed):
         return kept[3]
 
 
-class ToRGB(nn.Module):
+class ToRGB(Formed):
     """Modulated 1×1 convolution to image channels; no demodulation, no noise."""
 
     def __init__(self, config: GeneratorConfig, in_channels: int) -> None:
@@ -112,7 +112,7 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[N, I, H, W] and the latent row [N, w_dim] → [N, img_channels, H, W], float32."""
         styles = self.affine(w) * (1 / math.sqrt(x.shape[1]))
-        rgb = modulated_to_rgb(x, self.weight, styles, self.bias)
+        rgb = modulated_to_rgb(x, self.weight, styles, self.bias, self.forms.rgb)
         if self.conv_clamp is not None:
             rgb = rgb.clamp(-self.conv_clamp, self.conv_clamp)
         return rgb.float()

@@ -13,8 +13,11 @@ from capriccio.ops.up_convolution import up_convolution
 
 Resampling = Literal["none", "up", "down"]
 
-PLAIN = FormsConfig(fir="depthwise", up="transposed", epilogue="matrix", layout="channels_last")
+PLAIN = FormsConfig(fir="depthwise", up="transposed", epilogue="matrix", rgb="matrix", layout="channels_last")
 """The forms that are fastest on processors."""
+
+MOST_PICTURE_CHANNELS = 4
+"""What may have so few channels that sums of single ones are worth while: pictures, RGBA at most."""
 
 
 def conv2d_resample(
@@ -43,6 +46,8 @@ def conv2d_resample(
     k = weight.shape[-1]
     p = k // 2
     if resampling == "none":
+        if forms.rgb == "pointwise" and k == 1 and weight.shape[1] <= MOST_PICTURE_CHANNELS:
+            return _weighted_sum(x, weight, bias)
         return conv2d(x, weight, bias, padding=p)
     assert f is not None, "resampling needs a filter"
     taps = f.shape[-1]
@@ -56,3 +61,12 @@ def conv2d_resample(
         # 1×1 and zero-insertion commute: convolve the small map.
         return upsample2d(conv2d(x, weight), f, form=forms.fir)
     return up_convolution(x, weight, f, forms)
+
+
+def _weighted_sum(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve few maps by a 1×1 kernel, one after the other: multiplications and additions of whole maps."""
+    maps = [x[:, i : i + 1] * weight[None, :, i] for i in range(x.shape[1])]
+    y = maps[0] if bias is None else maps[0] + bias[None, :, None, None]
+    for more in maps[1:]:
+        y = y + more
+    return y

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from capriccio.config import FormsConfig
-from capriccio.ops.conv import PLAIN, Resampling, conv2d_resample
+from capriccio.config import FormsConfig, RgbForm
+from capriccio.ops.conv import MOST_PICTURE_CHANNELS, PLAIN, Resampling, conv2d_resample
 
 EPS = 1e-8
 
@@ -98,14 +98,18 @@ def modulated_conv2d_per_sample(
     return torch.cat(parts)
 
 
-def modulated_to_rgb(x: Tensor, weight: Tensor, styles: Tensor, bias: Tensor) -> Tensor:
+def modulated_to_rgb(x: Tensor, weight: Tensor, styles: Tensor, bias: Tensor, form: RgbForm = "matrix") -> Tensor:
     """Modulated 1×1 convolution to few channels, without demodulation, [N, I, H, W] → [N, O, H, W].
 
     With so few outputs the per-sample weight [N, O, I] is smaller than one pixel row of ``x``: scaling it instead of
-    the features saves a pass over them.
+    the features saves a pass over them. ``form``: by a product of matrices, or as sums over the maps, which a compiler
+    fuses with what made them.
     """
     n, c, h, w = x.shape
     per_sample = (weight[None, :, :, 0, 0] * styles[:, None, :]).to(x.dtype)
+    if form == "pointwise" and len(weight) <= MOST_PICTURE_CHANNELS:
+        sums = [(x * per_sample[:, o, :, None, None]).sum(dim=1) for o in range(len(weight))]
+        return torch.stack(sums, dim=1) + bias.to(x.dtype)[None, :, None, None]
     pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c)
     rgb = torch.baddbmm(bias.to(x.dtype)[None, None], pixels, per_sample.transpose(1, 2))
     return rgb.reshape(n, h, w, -1).permute(0, 3, 1, 2)
