@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from capriccio.cli.parser import DEVICE_HELP, CommandParser
 
 if TYPE_CHECKING:
+    from capriccio.loading.model import Model
     from capriccio.rendering.report import Section
 
 
@@ -55,24 +56,27 @@ def _take(folder: Path, *, minutes: float, device: str) -> Path:
     learning = Learning(folder, minutes, device)
     sections = [learning.paint(), learning.train(1 - FINE_TUNE_SHARE if has_bundled else 1)]
     model = load(None if has_bundled else learning.scratch, device=device)
+    painter, flag = _painter(model)
     if has_bundled:
         sections.append(learning.fine_tune(model))
-    sections += [playing.generate(model), playing.mix(model, folder), playing.film(model, folder)]
+    sections += [playing.generate(painter, flag), playing.mix(painter, folder, flag)]
+    sections.append(playing.film(painter, folder, flag))
     sections.append(finding.project(model, folder, cache))
     # A toy of a few minutes cannot be told from its data, and calibrating it would take longer than the tour.
     if model.facts.calibration:
         sections.append(finding.detect(model, cache))
     sections.append(_next_steps())
+    models = {"model": model} if painter is model else {"paints": painter, "projects and detects": model}
     report = Report(
         title="A capriccio",
         subtitle="Imaginary landscapes, composed from what a network learnt. Everything on this page was painted, "
         "trained and generated on this machine just now"
-        + (", with the model that comes with the package where it says so." if has_bundled else "."),
+        + (", with the models that come with the package where it says so." if has_bundled else "."),
         cover=Figure(
-            image=sheet(model, range(100, 124)), caption="Twenty-four landscapes that never existed.", scale=1
+            image=sheet(painter, range(100, 124)), caption="Twenty-four landscapes that never existed.", scale=1
         ),
         facts=[
-            ("model", f"{model.shape}, {model.facts.nimg / 1000:,.0f} kimg"),
+            *((what, f"{m.shape}, {m.facts.nimg / 1000:,.0f} kimg") for what, m in models.items()),
             ("device", str(model.device)),
             ("whole tour", in_minutes(time.monotonic() - started)),
             ("weights", model.licence),
@@ -80,6 +84,17 @@ def _take(folder: Path, *, minutes: float, device: str) -> Path:
         sections=sections,
     )
     return save_report(folder / "report.html", report).resolve()
+
+
+def _painter(model: Model) -> tuple[Model, str]:
+    """Return the bundled model with the best pictures and the flag that names it; ``model`` if it is that one."""
+    from capriccio.loading.bundled import best_painter, bundled_names
+    from capriccio.loading.model import load
+
+    name = best_painter()
+    if name is None or name == bundled_names()[0]:
+        return model, ""
+    return load(name, device=model.device), f" --model {name}"
 
 
 def _next_steps() -> Section:

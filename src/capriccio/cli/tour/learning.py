@@ -104,9 +104,7 @@ class Learning:
                 "The same seeds before and after: composition stays, the brush changes.",
                 shown(sheet(model, range(12)), "Before."),
                 shown(sheet(tuned, range(12)), "After."),
-                Command(
-                    lines=["capriccio train painted-64.zip --out runs/tuned --init-from landscapes-64.safetensors"]
-                ),
+                Command(lines=["capriccio train painted-64.zip --out runs/tuned --init-from landscapes-64"]),
             ],
         )
 

@@ -11,12 +11,12 @@ from capriccio.rendering.mix import MixRequest, save_mix
 from capriccio.rendering.report import Block, Command, Section
 from capriccio.rendering.video import VideoRequest, save_video
 
-WALK_SEEDS = (11, 23, 35, 47)
+WALK_SEEDS, WALK_SIDE = (11, 23, 35, 47), 256
 MIX_ROWS, MIX_COLUMNS = (2, 5, 8), (21, 33, 40, 57, 64)
 
 
-def generate(model: Model) -> Section:
-    """Show seeds at several truncations."""
+def generate(model: Model, flag: str) -> Section:
+    """Show seeds at several truncations; ``flag``: what the command needs to take this model, with a space before."""
     say("Generating …")
     return Section(
         heading="Pictures that never existed",
@@ -27,12 +27,12 @@ def generate(model: Model) -> Section:
                 shown(sheet(model, range(40, 52), psi=psi), f"ψ = {psi:g}, seeds 40 to 51.")
                 for psi in (1.0, 0.7, 0.4, 0.0)
             ),
-            Command(lines=["capriccio generate --seeds 40-51 --psi 0.7 --out pictures"]),
+            Command(lines=[f"capriccio generate{flag} --seeds 40-51 --psi 0.7 --out pictures"]),
         ],
     )
 
 
-def mix(model: Model, folder: Path) -> Section:
+def mix(model: Model, folder: Path, flag: str) -> Section:
     """Show two mixing tables; files go to ``folder``."""
     say("Mixing styles …")
     blocks: list[Block] = [
@@ -45,24 +45,26 @@ def mix(model: Model, folder: Path) -> Section:
             model, MixRequest(rows=MIX_ROWS, columns=MIX_COLUMNS, layers=layers, look=Look(truncation_psi=0.7)), path
         )
         blocks.append(shown(path.read_bytes(), f"The {layers} layers come from the pictures on top."))
-    blocks.append(Command(lines=["capriccio mix --rows 2,5,8 --cols 21,33,40,57,64 --layers fine --out mix.png"]))
+    words = f"capriccio mix{flag} --rows 2,5,8 --cols 21,33,40,57,64 --layers fine --out mix.png"
+    blocks.append(Command(lines=[words]))
     return Section(heading="Mixing two pictures", blocks=blocks)
 
 
-def film(model: Model, folder: Path) -> Section:
+def film(model: Model, folder: Path, flag: str) -> Section:
     """Show a closed path through W; the file goes to ``folder``."""
     say("Filming …")
     path = folder / "walk.webp"
+    scale = max(WALK_SIDE // max(model.size), 1)
     look = Look(truncation_psi=0.7)
     save_video(
-        model, VideoRequest(keys=WALK_SEEDS, look=look, frames_per_second=15, seconds_per_key=1.6, scale=4), path
+        model, VideoRequest(keys=WALK_SEEDS, look=look, frames_per_second=15, seconds_per_key=1.6, scale=scale), path
     )
     return Section(
         heading="A walk",
         blocks=[
             "Between any two pictures lie others. A closed path through four of them:",
             shown(path.read_bytes(), "From seed 11 over 23, 35 and 47 back to 11.", scale=1),
-            Command(lines=["capriccio video --seeds 11,23,35,47 --out walk.webp"]),
+            Command(lines=[f"capriccio video{flag} --seeds 11,23,35,47 --out walk.webp"]),
         ],
     )
 
