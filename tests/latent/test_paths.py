@@ -3,7 +3,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from capriccio.errors import ShapeError
-from capriccio.latent.paths import ClosedPath, lerp, slerp
+from capriccio.latent.paths import SplinePath, lerp, slerp
 
 
 def keys(count, *shape, seed=0):
@@ -13,7 +13,7 @@ def keys(count, *shape, seed=0):
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_a_closed_path_passes_through_its_keys_exactly_and_comes_back(count):
     points = keys(count, 4, 8).float()
-    path = ClosedPath(points)
+    path = SplinePath(points)
     assert torch.equal(path.at(torch.arange(count)), points)
     assert torch.equal(path.at(torch.tensor([float(count)])), points[:1])
     assert torch.equal(path.at(torch.tensor([-0.25])), path.at(torch.tensor([count - 0.25])))
@@ -24,12 +24,22 @@ def test_it_is_the_periodic_cubic_spline():
     closed = torch.cat([points, points[:1]]).numpy()
     oracle = CubicSpline(range(7), closed, bc_type="periodic")
     times = torch.linspace(0, 6, 97, dtype=torch.float64)
-    torch.testing.assert_close(ClosedPath(points).at(times), torch.from_numpy(oracle(times.numpy())))
+    torch.testing.assert_close(SplinePath(points).at(times), torch.from_numpy(oracle(times.numpy())))
+
+
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_an_open_path_is_the_natural_spline_and_rests_beyond_its_ends(count):
+    points = keys(count, 3)
+    path = SplinePath(points, closed=False)
+    oracle = CubicSpline(range(count), points.numpy(), bc_type="natural")
+    times = path.frame_times(97)
+    torch.testing.assert_close(path.at(times), torch.from_numpy(oracle(times.numpy())))
+    torch.testing.assert_close(path.at(torch.tensor([-1.0, count])), points[[0, -1]])
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_the_seam_is_as_smooth_as_the_rest(count):
-    path, step = ClosedPath(keys(count, 8)), 1e-3
+    path, step = SplinePath(keys(count, 8)), 1e-3
     for knot in range(count):
         times = knot + step * torch.arange(-2, 3, dtype=torch.float64)
         far_left, left, at, right, far_right = path.at(times)
@@ -39,7 +49,7 @@ def test_the_seam_is_as_smooth_as_the_rest(count):
 
 
 def test_the_last_frame_is_not_the_first_again():
-    path = ClosedPath(keys(3, 8))
+    path = SplinePath(keys(3, 8))
     frames = path.at(path.frame_times(60))
     jumps = (frames - frames.roll(1, 0)).norm(dim=1)
     assert len(frames) == 60
@@ -48,8 +58,10 @@ def test_the_last_frame_is_not_the_first_again():
 
 
 def test_keys_that_are_equal_give_a_path_that_rests():
-    rest = ClosedPath(torch.ones(3, 2, 4)).at(torch.linspace(0, 3, 10))
-    assert torch.equal(rest, torch.ones(10, 2, 4))
+    for closed in (True, False):
+        rest = SplinePath(torch.ones(3, 2, 4), closed=closed).at(torch.linspace(0, 3, 10))
+        assert torch.equal(rest, torch.ones(10, 2, 4))
+    assert torch.equal(SplinePath(torch.ones(1, 4), closed=False).at(torch.linspace(0, 3, 10)), torch.ones(10, 4))
 
 
 def test_lerp_and_slerp_begin_and_end_at_their_ends():
@@ -81,4 +93,4 @@ def test_ends_of_two_shapes_are_refused():
     with pytest.raises(ShapeError, match=r"\[4\] and \[5\]"):
         slerp(torch.zeros(4), torch.zeros(5), torch.zeros(1))
     with pytest.raises(ShapeError, match="at least 1"):
-        ClosedPath(torch.zeros(0, 4))
+        SplinePath(torch.zeros(0, 4))

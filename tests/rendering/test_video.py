@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,28 @@ def test_the_film_shows_its_keys_and_loops_without_a_jump(model):
         assert np.abs(frames[index] - np.asarray(key.image)).max() <= 1
     jumps = [np.abs(frames[i] - frames[i - 1]).mean() for i in range(30)]  # the first is from the last frame
     assert 0 < jumps[0] <= 1.5 * max(jumps[1:])
+
+
+def test_an_open_film_ends_at_its_last_key_and_plays_once(model, tmp_path):
+    request = replace(REQUEST, closed=False)
+    frames = [np.asarray(frame).astype(int) for frame in Film(model, request)]
+    assert len(frames) == 21
+    for index, key in zip((0, 10, 20), generate(model, GenerateRequest(source=[1, 2, 3])), strict=True):
+        assert np.abs(frames[index] - np.asarray(key.image)).max() <= 1
+    with Image.open(save_video(model, request, tmp_path / "film.webp")) as film:
+        assert (film.n_frames, film.info["loop"]) == (21, 1)
+
+
+def test_a_name_without_an_ending_becomes_a_folder_of_frames(model, tmp_path):
+    folder = save_video(model, REQUEST, tmp_path / "frames")
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files[:2]] == ["frame000000.png", "frame000001.png"]
+    for file, frame in zip(files, Film(model, REQUEST), strict=True):
+        with Image.open(file) as stored:
+            assert np.array_equal(np.asarray(stored), np.asarray(frame))
+    assert read_provenance(files[-1]).kind == "video"
+    with pytest.raises(UsageError, match="holds frames already"):
+        save_video(model, REQUEST, folder)
 
 
 def test_frames_do_not_depend_on_the_batch(model):
@@ -113,7 +136,7 @@ def test_frames_too_large_for_the_format_are_refused(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("keys", "name", "says"),
-    [([1], "a.webp", "needs 2 to"), ([1, 2], "a.gif", r"'\.gif' is no film"), ([1, 2], "film", "is no film format")],
+    [([1], "a.webp", "needs 2 to"), ([1, 2], "a.gif", r"'\.gif' is no film"), ([1, 2], "film.v2", "folder of frames")],
 )
 def test_a_film_that_cannot_be_made_is_refused_and_leaves_nothing(keys, name, says, model, tmp_path):
     with pytest.raises(UsageError, match=says):

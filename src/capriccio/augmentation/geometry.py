@@ -184,7 +184,7 @@ def _period(size: int) -> int:
     return 2 * (size - 1)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # margins hardly ever come twice; what is the same for every batch does
 def _enlargement(
     size: int, room: tuple[int, int], is_period: bool, by_matrix: bool, device: torch.device
 ) -> Enlargement:

@@ -1,4 +1,4 @@
-"""Walks between latents: straight, on the sphere, and closed smooth paths for films that loop."""
+"""Walks between latents: straight, on the sphere, and smooth paths through many of them for films."""
 
 from __future__ import annotations
 
@@ -59,31 +59,39 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return points
 
 
-class ClosedPath:
-    """A closed path through key latents: the periodic cubic spline, smooth to the second derivative, also at the seam.
+class SplinePath:
+    """A path through key latents: the cubic spline, smooth to the second derivative.
 
-    Time runs from 0 (first key) over 1, 2, … (the other keys) to K, which is the first key again. Position, velocity
-    and acceleration are continuous everywhere, so a film that ends one frame before time K loops without a jolt.
+    Time runs from 0 (first key) over 1, 2, … (the other keys). A closed path goes on to K, which is the first key
+    again; position, velocity and acceleration are continuous at that seam, too, so that a film that ends one frame
+    before time K loops without a jolt. An open one ends at K − 1, unbent at both ends (the natural spline).
 
     Args:
-        keys: [K, ...] with K ≥ 1, usually [K, num_ws, w_dim]; one key is a path that rests, two swing back and forth.
+        keys: [K, ...] with K ≥ 1, usually [K, num_ws, w_dim]; one key is a path that rests, two closed ones swing back
+            and forth.
+        closed: whether it returns to the first key.
 
     Source: Ahlberg, Nilson, Walsh 1967 (The theory of splines and their applications), chapter 2.
     """
 
-    def __init__(self, keys: Tensor) -> None:
+    def __init__(self, keys: Tensor, *, closed: bool = True) -> None:
         if keys.ndim < 1 or len(keys) < 1:
-            raise ShapeError(f"A closed path needs keys [K, ...] with K at least 1, got {list(keys.shape)}.")
+            raise ShapeError(f"A path needs keys [K, ...] with K at least 1, got {list(keys.shape)}.")
         self.keys = keys
-        self.velocities = _spline_velocities(keys)
+        self.closed = closed or len(keys) == 1
+        self.velocities = _spline_velocities(keys, closed=self.closed)
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def at(self, times: Tensor) -> Tensor:
-        """Return the points at ``times`` [T], any real numbers, taken modulo K: [T, ...]."""
+        """Return the points at ``times`` [T]: [T, ...].
+
+        Any real numbers, taken modulo K where the path is closed; where it is open it rests before 0 and after K − 1.
+        """
         count = len(self.keys)
-        times = torch.as_tensor(times, dtype=torch.float64).remainder(count)
+        times = torch.as_tensor(times, dtype=torch.float64)
+        times = times.remainder(count) if self.closed else times.clamp(0, count - 1)
         before = times.floor().long().clamp(max=count - 1)
         after = (before + 1) % count
         t = (times - before).to(self.keys).reshape(-1, *[1] * (self.keys.ndim - 1))
@@ -92,16 +100,29 @@ class ClosedPath:
         return p0 + t * (v0 + t * (3 * (p1 - p0) - 2 * v0 - v1 + t * (2 * (p0 - p1) + v0 + v1)))
 
     def frame_times(self, num_frames: int) -> Tensor:
-        """Return the times of ``num_frames`` evenly spaced frames of one round, float64; the first is not repeated."""
-        return torch.arange(num_frames, dtype=torch.float64) * (len(self.keys) / num_frames)
+        """Return the times of ``num_frames`` evenly spaced frames, float64.
+
+        Of a closed path one round, whose first frame is not repeated; of an open one from its first key to its last.
+        """
+        if self.closed:
+            return torch.arange(num_frames, dtype=torch.float64) * (len(self.keys) / num_frames)
+        return torch.linspace(0, len(self.keys) - 1, num_frames, dtype=torch.float64)
 
 
-def _spline_velocities(keys: Tensor) -> Tensor:
-    """Solve v[i−1] + 4 v[i] + v[i+1] = 3 (p[i+1] − p[i−1]), indices modulo K, in float64."""
+def _spline_velocities(keys: Tensor, *, closed: bool) -> Tensor:
+    """Solve v[i−1] + 4 v[i] + v[i+1] = 3 (p[i+1] − p[i−1]) in float64, indices modulo K.
+
+    Of an open path the first and last lines are 2 v[0] + v[1] = 3 (p[1] − p[0]) and alike: no bend at the ends.
+    """
     flat = keys.reshape(len(keys), -1).double()
     eye = torch.eye(len(keys), dtype=torch.float64, device=keys.device)
     system = 4 * eye + eye.roll(1, 0) + eye.roll(-1, 0)
-    velocities: Tensor = torch.linalg.solve(system, 3 * (flat.roll(-1, 0) - flat.roll(1, 0)))
+    wanted = 3 * (flat.roll(-1, 0) - flat.roll(1, 0))
+    if not closed:
+        for end, neighbour in ((0, 1), (-1, -2)):
+            system[end] = 2 * eye[end] + eye[neighbour]
+        wanted[0], wanted[-1] = 3 * (flat[1] - flat[0]), 3 * (flat[-1] - flat[-2])
+    velocities: Tensor = torch.linalg.solve(system, wanted)
     return velocities.reshape(keys.shape).to(keys)
 
 

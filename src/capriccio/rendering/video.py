@@ -1,4 +1,4 @@
-"""Films: a looping walk through W, as animated WebP or AVIF, or as mp4 or webm with the extra ``video``.
+"""Films: a walk through W, as animated WebP or AVIF, as a folder of frames, or as mp4 or webm with the extra ``video``.
 
 A film of any length needs the memory of one batch of frames, and of its compressed frames where the format is assembled
 at the end (WebP and AVIF).
@@ -20,12 +20,12 @@ from PIL import Image
 
 from capriccio.durable import replacing
 from capriccio.errors import JobError, UsageError
-from capriccio.latent.paths import ClosedPath
+from capriccio.latent.paths import SplinePath
 from capriccio.progress import Progress
 from capriccio.provenance import PictureFormat, Provenance, save_options
 from capriccio.rendering.grids import Pixels, enlarge, picture_size, to_picture, to_uint8
 from capriccio.rendering.look import Look
-from capriccio.rendering.pictures import check_fits
+from capriccio.rendering.pictures import check_fits, save_picture
 from capriccio.rendering.sources import Source, open_source, provenance_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ CODECS = {".mp4": ("libx264", "libopenh264", "libsvtav1"), ".webm": ("libvpx-vp9
 """Codecs of the formats that need PyAV, the most widely played first."""
 
 SUFFIXES = (".webp", ".avif", *CODECS)
-"""Endings of films."""
+"""Endings of films; a name without one is a folder of frames."""
 
 MAX_KEYS = 1000
 """Most key pictures of one film."""
@@ -46,9 +46,11 @@ class VideoRequest:
     """Which film."""
 
     keys: Source
-    """Key pictures, at least two; the walk returns from the last to the first."""
+    """Key pictures, at least two."""
     look: Look = field(default_factory=Look)
     """How seeds become pictures. With random noise, one drawing of it stays for the whole film, so nothing flickers."""
+    closed: bool = True
+    """Whether the walk returns from the last key picture to the first, and the film begins again."""
     frames_per_second: int = 30
     """Frame rate."""
     seconds_per_key: float = 2.0
@@ -83,8 +85,9 @@ class Film:
                              "Name seeds like 0,5,9, or a file with several latents.")  # fmt: skip
         self.model, self.request = model, request
         self.provenance = provenance_of(model, request.look, source, 0, len(source), kind="video")
-        path = ClosedPath(source.ws(0, len(source)))
-        num_frames = max(2, round(len(source) * request.seconds_per_key * request.frames_per_second))
+        path = SplinePath(source.ws(0, len(source)), closed=request.closed)
+        seconds = (len(source) - (not request.closed)) * request.seconds_per_key
+        num_frames = max(2, round(seconds * request.frames_per_second) + (not request.closed))
         self._path, self._times = path, path.frame_times(num_frames)
         self._noise_seed = source.noise_seed(0)
 
@@ -116,23 +119,40 @@ class Film:
 def save_video(model: Model, request: VideoRequest, path: str | Path, progress: Progress | None = None) -> Path:
     """Write the film to ``path``, whole or not at all; the ending chooses the format.
 
-    Raises: UsageError for an unknown ending, a format that needs the extra ``video`` where it is not installed, or a
-        request that does not fit the model.
+    Without an ending ``path`` is a folder without frames, and these become PNG files in it, one after the other.
+
+    Raises: UsageError for an unknown ending, a format that needs the extra ``video`` where it is not installed, a
+        folder that holds frames, or a request that does not fit the model.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"{path}: '{suffix}' is no film format. "
-                         f"There are {', '.join(SUFFIXES)}.")  # fmt: skip
+    if suffix and suffix not in SUFFIXES:
+        raise UsageError(f"{path}: '{suffix}' is no film format. There are {', '.join(SUFFIXES)}; "
+                         "a name without an ending is a folder of frames.")  # fmt: skip
     av = _import_av(suffix) if suffix in CODECS else None
     film = Film(model, request)
     report = progress or (lambda done, total: None)
+    if not suffix:
+        _write_frames(path, film, report)
+        return path
     with replacing(path) as file:
         if av is None:
             _write_animation(file, film, "webp" if suffix == ".webp" else "avif", report)
         else:
             _write_with_av(av, file, film, suffix, report)
     return path
+
+
+# ---- single frames ---------------------------------------------------------------------------------------------------
+
+
+def _write_frames(folder: Path, film: Film, report: Progress) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.glob("frame*.png")):
+        raise UsageError(f"'{folder}' holds frames already, which would be mixed up with these; name another folder.")
+    for done, picture in enumerate(film, 1):
+        save_picture(folder / f"frame{done - 1:06d}.png", picture, film.provenance)
+        report(done, len(film))
 
 
 # ---- WebP and AVIF, by Pillow ----------------------------------------------------------------------------------------
@@ -191,7 +211,7 @@ def _write_animation(file: BinaryIO, film: Film, file_format: PictureFormat, rep
     ends = [round(1000 * (i + 1) / request.frames_per_second) for i in range(len(film))]
     durations = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
     options: dict[str, Any] = save_options(film.provenance, file_format)
-    options.update({"loop": 0, "method": 3} if file_format == "webp" else {"speed": 7})
+    options.update({"loop": int(not request.closed), "method": 3} if file_format == "webp" else {"speed": 7})
     with tempfile.TemporaryFile() as spool:
         reel = _Reel(film, cast(BinaryIO, spool), report)
         reel.save(file, format=file_format, save_all=True, duration=durations, quality=request.quality, **options)
