@@ -17,6 +17,8 @@ from capriccio.training.state import TrainingState
 from capriccio.wording import counted
 
 _SKIPPED_SHOWN = 3
+_LONG_KIMG = 500
+"""A run of so many images on a GPU gains more by compiling than that takes."""
 
 
 def greeting(
@@ -45,10 +47,17 @@ def greeting(
         f"Aim: {config.total_kimg:g} kimg in batches of {config.batch}, R1 gamma {config.loss.r1_gamma:g} "
         f"({explain_gamma(config)}).",
     ]
+    if is_worth_compiling(config, device):
+        lines.append("Faster: with --compile a GPU trains up to 1.8 times as fast, after some minutes of compiling.")
     if data.skipped:
         some = "; ".join(f"{file.name} ({file.reason})" for file in data.skipped[:_SKIPPED_SHOWN])
         lines.append(f"Left out {counted(len(data.skipped), 'file')}, such as: {some}.")
     return lines
+
+
+def is_worth_compiling(config: RunConfig, device: torch.device) -> bool:
+    """Return whether a run leaves out what would make it faster."""
+    return device.type == "cuda" and not config.compile and config.total_kimg >= _LONG_KIMG
 
 
 def number_of_pictures(pictures: ImageDataset) -> float:
