@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -196,7 +197,7 @@ class Session:
 
 def work(session: Session, wanted: Sequence[str], also: Sequence[str], *, checks: bool, until_measured: bool) -> None:
     """Train, compile and measure until the time is over."""
-    names = [words.strip("-").replace("--", "").replace(" ", "-") for words in wanted]
+    names = [re.sub(r"[^\w.]+", "-", words).strip("-") for words in wanted]
     left = [(n, shlex.split(w)) for n, w in zip(names, wanted, strict=True) if not done(session, n)]
     cached = (session.notes / "training-is-compiled").exists()
     session.train(compiled=cached)
