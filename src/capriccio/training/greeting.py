@@ -47,7 +47,9 @@ def greeting(
         f"Aim: {config.total_kimg:g} kimg in batches of {config.batch}, R1 gamma {config.loss.r1_gamma:g} "
         f"({explain_gamma(config)}).",
     ]
-    if is_worth_compiling(config, device):
+    if config.compile:
+        lines.append("Compiling: the first iterations take some minutes; under one if they were compiled before.")
+    elif is_worth_compiling(config, device):
         lines.append("Faster: with --compile a GPU trains up to 1.8 times as fast, after some minutes of compiling.")
     if data.skipped:
         some = "; ".join(f"{file.name} ({file.reason})" for file in data.skipped[:_SKIPPED_SHOWN])
