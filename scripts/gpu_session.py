@@ -7,11 +7,10 @@
 What takes long on such a machine is compiling, and that needs processors, not the GPU. So:
 
 1. The training starts at once, uncompiled.
-2. Its four phases are compiled in four processes, which leave what they made in the compiler's cache, and beside them
-   those of the first of `--measure`.
+2. Its four phases are compiled in four processes, which leave what they made in the compiler's cache.
 3. SIGINT ends the training, which saves, and it goes on compiled. Should that fail, it goes on uncompiled.
-4. `gpu_variants.py` measures, and the training sleeps meanwhile. While one is measured, the next of `--measure` is
-   compiled.
+4. For each of `--measure` the cache is filled in the same way, then `gpu_variants.py` measures it, and the training
+   sleeps meanwhile. While one is measured, the next is compiled.
 5. Each command of `--also` runs beside the training once nothing is left to measure.
 6. When the time is over, or with everything done and `--until-measured`, or when this gets SIGINT itself, SIGINT ends
    the training.
@@ -33,6 +32,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -69,6 +69,7 @@ class Session:
     def __post_init__(self) -> None:
         self.together = self.run.with_name(self.run.name + "-together")
         self.notes = self.run.with_name(self.run.name + "-notes")
+        self.compiled_note = self.notes / "training-is-compiled"
         for folder in (self.together, self.notes, self.home):
             folder.mkdir(parents=True, exist_ok=True)
         self.begun = time.monotonic()
@@ -87,8 +88,11 @@ class Session:
 
     def start(self, name: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a Python process whose output goes into a note; the training's is appended to."""
+        # In a session of its own: Ctrl-C is for this script, which tells the training once.
         with open(self.notes / f"{name}.log", "ab") as log:
-            return subprocess.Popen([sys.executable, *words], stdout=log, stderr=subprocess.STDOUT)
+            return subprocess.Popen(
+                [sys.executable, *words], stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     def help(self, name: str, words: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a process that is of no use once the training has ended."""
@@ -119,21 +123,21 @@ class Session:
             training.wait()
         (self.together / "training").unlink(missing_ok=True)
 
-    @property
-    def is_training(self) -> bool:
-        """Whether the training runs; a compiled one that broke is resumed uncompiled, as minutes are scarce."""
+    def keep_training(self) -> bool:
+        """Return whether the training runs; a compiled one that broke is resumed uncompiled, as minutes are scarce."""
         if self._training is None or self._training.poll() is None:
             return self._training is not None
         if not (self._is_compiled and self._training.returncode and self.left > 0):
             return False
         self.say(f"the compiled training broke (status {self._training.returncode}); it goes on uncompiled")
+        self.compiled_note.unlink(missing_ok=True)
         self.train(compiled=False)
         return True
 
     def wait_for_config(self) -> bool:
         """Wait until the run has written its settings; False = it ended, or time did."""
         while not (self.run / "config.yaml").exists():
-            if not self.is_training or self.left < 0:
+            if not self.keep_training() or self.left < 0:
                 return False
             time.sleep(0.5)
         return True
@@ -162,16 +166,23 @@ class Session:
     def wait(self, *processes: subprocess.Popen[bytes]) -> bool:
         """Wait for all; False = time ended before. The training is kept alive."""
         while any(process.poll() is None for process in processes):
-            _ = self.is_training
+            self.keep_training()
             if self.left < 0:
                 return False
             time.sleep(0.2)
         return True
 
     def end_helpers(self) -> None:
-        """End what still compiles or measures."""
+        """End what still compiles or measures, and what that has started."""
         for helper in self._helpers:
-            helper.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(helper.pid, signal.SIGKILL)
+
+    def wake(self) -> None:
+        """Let all go on that a measurement put to sleep, should it have died before it could."""
+        for process in (self._training, *self._helpers):
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGCONT)
 
     # ---- the way home
 
@@ -199,20 +210,20 @@ def work(session: Session, wanted: Sequence[str], also: Sequence[str], *, checks
     """Train, compile and measure until the time is over."""
     names = [re.sub(r"[^\w.]+", "-", words).strip("-") for words in wanted]
     left = [(n, shlex.split(w)) for n, w in zip(names, wanted, strict=True) if not done(session, n)]
-    cached = (session.notes / "training-is-compiled").exists()
+    cached = session.compiled_note.exists()
     session.train(compiled=cached)
     try:
         if not session.wait_for_config():
             raise SystemExit(f"the training did not start; see {session.notes / 'training.log'}")
         of_training = [] if cached else session.fill_cache("training", ["--config", str(session.run / "config.yaml")])
-        compiling = session.fill_cache(*left[0]) if left else []
         if of_training:
             if not session.wait(*of_training):
                 return
             session.say("compiled for the training; it starts anew")
             session.end_training()
-            (session.notes / "training-is-compiled").touch()
+            session.compiled_note.touch()
             session.train(compiled=True)
+        compiling = session.fill_cache(*left[0]) if left else []
         for i, (name, words) in enumerate(left):
             if not session.wait(*compiling):
                 return
@@ -221,12 +232,13 @@ def work(session: Session, wanted: Sequence[str], also: Sequence[str], *, checks
             compiling = session.fill_cache(*left[i + 1]) if i + 1 < len(left) else []
             if not session.wait(measuring):
                 return
+            session.wake()
             session.say(f"measured {name}")
         for i, command in enumerate(also):
             if not session.wait(session.help(f"also-{i}", shlex.split(command))):
                 return
             session.say(f"done: python {command}")
-        while not until_measured and session.left > 0 and session.is_training:
+        while not until_measured and session.left > 0 and session.keep_training():
             time.sleep(0.5)
     finally:
         session.end_helpers()

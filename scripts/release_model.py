@@ -137,8 +137,8 @@ def draw(model: Model, run: Path, ticks: list[Tick], name: str) -> None:
     for psi in (0.7, 1.0):
         sheet = image_grid(pictures_of(model, SHEET_SEEDS, psi), SHEET_COLUMNS)
         sheet.save(IMAGES / f"{name}-psi{psi:g}.webp", quality=90, method=6)
-    colours = f"{COLOURS_FROM}-{model.num_ws - 1}"
-    for called, layers in (("coarse",) * 2, ("middle",) * 2, ("fine",) * 2, ("colours", colours)):
+    tables = {"coarse": "coarse", "middle": "middle", "fine": "fine", "colours": f"{COLOURS_FROM}-{model.num_ws - 1}"}
+    for called, layers in tables.items():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "mix.png"
             save_mix(

@@ -88,6 +88,8 @@ def test_sums_of_a_pictures_channels_are_their_convolution(channels, biased):
         return lambda x, weight, *bias: conv2d_resample(x, weight, bias=bias[0] if bias else None, forms=forms)
 
     assert_alike(seen(replace(PLAIN, rgb="pointwise")), seen(PLAIN), x, weight, *bias)
+    last = [tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, weight)]
+    assert seen(replace(PLAIN, rgb="pointwise"))(*last, *bias).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -95,6 +97,8 @@ def test_sums_of_maps_are_the_product_that_makes_a_picture_of_them(channels):
     x, weight = torch.randn(2, 6, 4, 5).double(), torch.randn(channels, 6, 1, 1).double()
     styles, bias = torch.randn(2, 6).double(), torch.randn(channels).double()
     assert_alike(partial(modulated_to_rgb, form="pointwise"), modulated_to_rgb, x, weight, styles, bias)
+    picture = modulated_to_rgb(x.contiguous(memory_format=torch.channels_last), weight, styles, bias, "pointwise")
+    assert picture.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -44,6 +44,9 @@ def test_a_name_without_an_ending_becomes_a_folder_of_frames(model, tmp_path):
     assert read_provenance(files[-1]).kind == "video"
     with pytest.raises(UsageError, match="holds frames already"):
         save_video(model, REQUEST, folder)
+    (tmp_path / "film").touch()
+    with pytest.raises(UsageError, match="is a file"):
+        save_video(model, REQUEST, tmp_path / "film")
 
 
 def test_frames_do_not_depend_on_the_batch(model):

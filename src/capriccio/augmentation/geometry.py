@@ -46,8 +46,8 @@ class Enlargement(NamedTuple):
     matrix: Tensor | None
     """[2n, S], both steps."""
     source: Tensor | None
-    """[n]: which pixel of the picture stands at each position of the continued one. Of a picture that repeats itself
-    P more on each side, which only the filter sees."""
+    """[n]: which pixel of the picture stands at each position of the continued one, and beyond its ends at those that
+    only the filter sees, where the picture repeats itself."""
 
 
 class Geometry(NamedTuple):
@@ -58,7 +58,8 @@ class Geometry(NamedTuple):
     theta: Tensor
     """[N, 2, 3]: from the sampled grid to the enlarged picture, as :func:`sample_bilinear` has it."""
     windows: Tensor | None
-    """[2, 2]: for x and y from which sample to which there is a picture that is one period of endless reflections."""
+    """[2, 2]: for x and y the first sample within the margins and the one after the last, of a picture that repeats
+    itself; None = it is there once."""
     reductions: tuple[Tensor | None, Tensor | None]
     """For x and y: the reduction ×2 as a matrix [S, 2(S + 2P)]; None for large pictures, which are filtered."""
     taps: Tensor
@@ -161,9 +162,9 @@ def plan_geometry(
 def resample(images: Tensor, plan: Geometry, fir: FirForm = "depthwise") -> Tensor:
     """Resample ``images`` [N, C, H, W] as planned; the result has their shape. ``fir``: how large ones are filtered."""
     height, width = images.shape[2:]
-    unseen = 0 if plan.windows is None else _REACH
-    wide = _enlarge(images.contiguous(), plan.x, plan.taps, 3, fir, unseen=unseen)
-    enlarged = _enlarge(wide, plan.y, plan.taps, 2, fir, unseen=unseen)
+    beyond = 0 if plan.windows is None else _REACH
+    wide = _enlarge(images.contiguous(), plan.x, plan.taps, 3, fir, beyond=beyond)
+    enlarged = _enlarge(wide, plan.y, plan.taps, 2, fir, beyond=beyond)
     sampled = sample_bilinear(enlarged, plan.theta, _grid_size(height, width), plan.windows)
     return _reduce(_reduce(sampled, plan.reductions[0], plan.taps, 3, fir), plan.reductions[1], plan.taps, 2, fir)
 
@@ -189,26 +190,26 @@ def _enlargement(
     size: int, room: tuple[int, int], is_period: bool, by_matrix: bool, device: torch.device
 ) -> Enlargement:
     """Plan to continue an axis by ``room`` on both sides, and to enlarge it."""
-    seen = _REACH if is_period else 0
-    positions = torch.arange(-room[0] - seen, size + room[1] + seen)
+    beyond = _REACH if is_period else 0
+    positions = torch.arange(-room[0] - beyond, size + room[1] + beyond)
     reflected = (size - 1) - (positions % _period(size) - (size - 1)).abs()
     if not by_matrix:
         return Enlargement(None, reflected.to(device))
     doubled = _doubling(3 * size + 2 * _REACH)[: 2 * len(positions), : len(positions)]  # part of a band matrix
-    doubled = doubled[2 * seen : len(doubled) - 2 * seen]
+    doubled = doubled[2 * beyond : len(doubled) - 2 * beyond]
     # The matrix of continuing has a single 1 in each row: its product is a sum of columns, far less than a product.
     matrix = torch.index_add(doubled.new_zeros(len(doubled), size), 1, reflected, doubled)
     return Enlargement(matrix.to(device), None)
 
 
 def _enlarge(
-    images: Tensor, plan: Enlargement, taps: Tensor, dim: int, fir: FirForm = "depthwise", *, unseen: int = 0
+    images: Tensor, plan: Enlargement, taps: Tensor, dim: int, fir: FirForm = "depthwise", *, beyond: int = 0
 ) -> Tensor:
-    """Continue and enlarge ``images`` [N, C, H, W] along one axis; of a filtered one ``unseen`` pixels fall away."""
+    """Continue and enlarge ``images`` [N, C, H, W] along one axis; ``beyond``: positions that only the filter sees."""
     if plan.matrix is not None:
         return images @ plan.matrix.T if dim == 3 else plan.matrix @ images
     assert plan.source is not None
-    before, after = len(SYM6) // 2 - 2 * unseen, len(SYM6) // 2 - 1 - 2 * unseen
+    before, after = len(SYM6) // 2 - 2 * beyond, len(SYM6) // 2 - 1 - 2 * beyond
     padding = (before, after, 0, 0) if dim == 3 else (0, 0, before, after)
     continued = images.index_select(dim, plan.source)
     return upfirdn2d(continued, _lying_along(taps, dim), up=_factor(dim), padding=padding, gain=2, form=fir)

@@ -52,7 +52,7 @@ def plan(
         rows: the pictures that are augmented here; the margins are those of the whole batch all the same, so that
             several processes get the numbers of one.
         device: where pictures will be.
-        fixed_shape: sizes of tensors must not depend on the margins, for compiled phases.
+        fixed_shape: sizes of tensors must not depend on the margins, for compiled and recorded phases.
 
     Raises: ShapeError for pictures that are too small for the image filter.
     """

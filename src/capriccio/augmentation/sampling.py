@@ -29,7 +29,8 @@ def sample_bilinear(images: Tensor, theta: Tensor, size: tuple[int, int], window
     if windows is None and images.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling():
         result: Tensor = _Sampling.apply(images, grid)  # type: ignore[no-untyped-call]
         return result
-    # The compiler gets a differentiation inside a differentiation of an autograd.Function wrong (docs/experiments.md).
+    # `grid_sample` knows no windows, and the compiler gets a differentiation inside a differentiation of an
+    # autograd.Function wrong (docs/experiments.md).
     return gathered(images, grid, windows)
 
 

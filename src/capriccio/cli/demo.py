@@ -71,7 +71,7 @@ def _take(folder: Path, *, minutes: float, device: str) -> Path:
         title="A capriccio",
         subtitle="Imaginary landscapes, composed from what a network learnt. Everything on this page was painted, "
         "trained and generated on this machine just now"
-        + (", with the models that come with the package where it says so." if has_bundled else "."),
+        + (", with what comes with the package where it says so." if has_bundled else "."),
         cover=Figure(
             image=sheet(painter, range(100, 124)), caption="Twenty-four landscapes that never existed.", scale=1
         ),
@@ -79,7 +79,7 @@ def _take(folder: Path, *, minutes: float, device: str) -> Path:
             *((what, f"{m.shape}, {m.facts.nimg / 1000:,.0f} kimg") for what, m in models.items()),
             ("device", str(model.device)),
             ("whole tour", in_minutes(time.monotonic() - started)),
-            ("weights", model.licence),
+            ("weights", "; ".join(dict.fromkeys(m.licence for m in models.values()))),
         ],
         sections=sections,
     )

@@ -46,7 +46,7 @@ COMMANDS = {
     "project": Command("capriccio.cli.project", "pictures back to latents, for mixing, editing and films"),
     "detect": Command("capriccio.cli.detect", "did this network make these pictures? Verdicts with error rates"),
     "calibrate": Command("capriccio.cli.calibrate", "measure what detect needs to know about a network"),
-    "video": Command("capriccio.cli.video", "a looping walk from picture to picture"),
+    "video": Command("capriccio.cli.video", "a walk from picture to picture"),
     "serve": Command("capriccio.cli.serve", "a site of pictures that never existed, and the studio, in a browser"),
     "metrics": Command("capriccio.cli.metrics", "numbers about a network, each with the protocol it was measured by"),
     "metrics compare": Command("capriccio.cli.metrics_compare", "two evaluations side by side, if measured alike"),

@@ -143,7 +143,12 @@ def _judged_from(record: RunRecord) -> float:
 
 
 def _traits_before_augmentation(record: RunRecord) -> Traits | None:
-    """Return the traits of the newest sheet up to which hardly anything was augmented; None = there is none."""
+    """Return the traits of the newest sheet up to which hardly anything was augmented; None = there is none.
+
+    Nor is there one of a run that began as another network with p = 0: that one's augmentations may show.
+    """
+    if record.was_told("--init-from"):
+        return None
     augmented = [tick.nimg for tick in record.ticks if not (tick.mean(AUGMENT_P) or 0.0) < _HARDLY_ANY_P]
     until = min(augmented, default=math.inf) / 1000
     calm = [(kimg, path) for kimg, path in record.layout.sheets() if _judged_from(record) <= kimg < until]

@@ -141,8 +141,12 @@ class RunRecord:
     @cached_property
     def starts_from_other_network(self) -> bool:
         """Whether the run began with the weights of another one, as its command lines say."""
+        return self.was_told("--init-from", "--continue-from")
+
+    def was_told(self, *flags: str) -> bool:
+        """Return whether any of ``flags`` stands in one of the run's command lines."""
         words = {str(word).split("=")[0] for session in self.sessions for word in session.get("command", ())}
-        return bool(words & {"--init-from", "--continue-from"})
+        return not words.isdisjoint(flags)
 
     @property
     def room(self) -> int:

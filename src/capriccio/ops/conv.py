@@ -8,6 +8,7 @@ from torch import Tensor
 
 from capriccio.config import FormsConfig
 from capriccio.ops.convolution import conv2d
+from capriccio.ops.layout import memory_format
 from capriccio.ops.resample import downsample2d, upfirdn2d, upsample2d
 from capriccio.ops.up_convolution import up_convolution
 
@@ -47,7 +48,7 @@ def conv2d_resample(
     p = k // 2
     if resampling == "none":
         if forms.rgb == "pointwise" and k == 1 and weight.shape[1] <= MOST_PICTURE_CHANNELS:
-            return _weighted_sum(x, weight, bias)
+            return _weighted_sum(x, weight, bias).contiguous(memory_format=memory_format(forms))
         return conv2d(x, weight, bias, padding=p)
     assert f is not None, "resampling needs a filter"
     taps = f.shape[-1]

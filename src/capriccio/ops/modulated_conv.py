@@ -109,7 +109,7 @@ def modulated_to_rgb(x: Tensor, weight: Tensor, styles: Tensor, bias: Tensor, fo
     per_sample = (weight[None, :, :, 0, 0] * styles[:, None, :]).to(x.dtype)
     if form == "pointwise" and len(weight) <= MOST_PICTURE_CHANNELS:
         sums = [(x * per_sample[:, o, :, None, None]).sum(dim=1) for o in range(len(weight))]
-        return torch.stack(sums, dim=1) + bias.to(x.dtype)[None, :, None, None]
+        return (torch.stack(sums, dim=-1) + bias.to(x.dtype)).permute(0, 3, 1, 2)
     pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c)
     rgb = torch.baddbmm(bias.to(x.dtype)[None, None], pixels, per_sample.transpose(1, 2))
     return rgb.reshape(n, h, w, -1).permute(0, 3, 1, 2)

@@ -50,7 +50,7 @@ class VideoRequest:
     look: Look = field(default_factory=Look)
     """How seeds become pictures. With random noise, one drawing of it stays for the whole film, so nothing flickers."""
     closed: bool = True
-    """Whether the walk returns from the last key picture to the first, and the film begins again."""
+    """Whether the walk returns from the last key picture to the first. Films of open walks as WebP play once."""
     frames_per_second: int = 30
     """Frame rate."""
     seconds_per_key: float = 2.0
@@ -119,7 +119,8 @@ class Film:
 def save_video(model: Model, request: VideoRequest, path: str | Path, progress: Progress | None = None) -> Path:
     """Write the film to ``path``, whole or not at all; the ending chooses the format.
 
-    Without an ending ``path`` is a folder without frames, and these become PNG files in it, one after the other.
+    Without an ending ``path`` is a folder without frames, and these become PNG files in it, one after the other: what
+    is stopped leaves those that are done.
 
     Raises: UsageError for an unknown ending, a format that needs the extra ``video`` where it is not installed, a
         folder that holds frames, or a request that does not fit the model.
@@ -147,7 +148,8 @@ def save_video(model: Model, request: VideoRequest, path: str | Path, progress: 
 
 
 def _write_frames(folder: Path, film: Film, report: Progress) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.is_file():
+        raise UsageError(f"'{folder}' is a file; name a folder, or a film with one of {', '.join(SUFFIXES)}.")
     if any(folder.glob("frame*.png")):
         raise UsageError(f"'{folder}' holds frames already, which would be mixed up with these; name another folder.")
     for done, picture in enumerate(film, 1):

@@ -48,7 +48,7 @@ def greeting(
         f"({explain_gamma(config)}).",
     ]
     if config.compile:
-        lines.append("Compiling: the first iterations take some minutes; under one if they were compiled before.")
+        lines.append("Compiling: the first iterations take minutes, fewer where they have been compiled before.")
     elif is_worth_compiling(config, device):
         lines.append("Faster: with --compile a GPU trains up to 1.8 times as fast, after some minutes of compiling.")
     if data.skipped:
@@ -58,7 +58,7 @@ def greeting(
 
 
 def is_worth_compiling(config: RunConfig, device: torch.device) -> bool:
-    """Return whether a run leaves out what would make it faster."""
+    """Return whether a run that does not compile should: a long one, on a GPU."""
     return device.type == "cuda" and not config.compile and config.total_kimg >= _LONG_KIMG
 
 
