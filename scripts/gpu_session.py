@@ -215,9 +215,8 @@ def work(session: Session, wanted: Sequence[str], also: Sequence[str], *, checks
     try:
         if not session.wait_for_config():
             raise SystemExit(f"the training did not start; see {session.notes / 'training.log'}")
-        of_training = [] if cached else session.fill_cache("training", ["--config", str(session.run / "config.yaml")])
-        if of_training:
-            if not session.wait(*of_training):
+        if not cached:
+            if not session.wait(*session.fill_cache("training", ["--config", str(session.run / "config.yaml")])):
                 return
             session.say("compiled for the training; it starts anew")
             session.end_training()

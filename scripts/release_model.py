@@ -48,7 +48,7 @@ MODELS, IMAGES = ROOT / "src/capriccio/models", ROOT / "docs/images"
 LICENCE = "evaluation and research only; see LICENSE beside the weights"
 METRICS = "fd_squeeze5k_full,fd_discriminator5k_full,fd_random5k_full,pr_random5k3_full,ppl2_wend_squeeze_1k"
 LIMIT_MIB = {"landscapes-64": 12, "landscapes-128": 26}
-LIMITS = {
+SHORTCOMINGS = {
     "landscapes-64": "Early: pictures show composition and light better than detail.",
     "landscapes-128": "At their size most pictures pass for photographs. In some the scene falls apart, and enlarged "
     "one sees that foregrounds and leaves are texture without things.",
@@ -72,7 +72,7 @@ def release(run: Path, snapshot_file: Path, name: str, hours_before: float) -> P
         "batch": config["batch"],
         "r1_gamma": config["loss"]["r1_gamma"],
         "training_hours": round(hours_before + (ticks[-1].mean("Timing/total_hours") or 0.0), 2),
-        "limits": f"{LIMITS.get(name, '')} It knows the landscapes of its data set and nothing else.".strip(),
+        "limits": f"{SHORTCOMINGS.get(name, '')} It knows the landscapes of its data set and nothing else.".strip(),
     }
     facts = dataclasses.replace(snapshot.facts, licence=LICENCE, card=card)
     path = MODELS / f"{name}.safetensors"

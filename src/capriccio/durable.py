@@ -55,6 +55,12 @@ def check_writable(path: Path) -> None:
         raise StorageError(f"'{path.parent}' cannot be written; choose another place.")
 
 
+def refuse_file(folder: Path) -> None:
+    """Raise UsageError if a file stands where a folder is to be."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"'{folder}' is a file; name a folder.")
+
+
 def _refuse_folder(path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"'{path}' is a folder; name a file.")

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from capriccio.config import to_dict
-from capriccio.durable import replacing
+from capriccio.durable import refuse_file, replacing
 from capriccio.errors import JobError, SnapshotError, UsageError
 from capriccio.interop.export import need_packages
 from capriccio.interop.model_card import SAMPLES_FILE, model_card
@@ -106,8 +106,7 @@ def write_hub_folder(
 
     Raises: UsageError for a folder of something else; StorageError if it cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"'{folder}' is a file; name a folder.")
+    refuse_file(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / WEIGHTS_FILE).is_file():
         raise UsageError(f"'{folder}' holds other files; name a new or empty folder.")
     files = save_weights(snapshot, folder, dtype)

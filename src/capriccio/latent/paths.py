@@ -84,6 +84,11 @@ class SplinePath:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def duration(self) -> int:
+        """Time at which the path ends."""
+        return len(self.keys) if self.closed else len(self.keys) - 1
+
     def at(self, times: Tensor) -> Tensor:
         """Return the points at ``times`` [T]: [T, ...].
 
@@ -91,7 +96,7 @@ class SplinePath:
         """
         count = len(self.keys)
         times = torch.as_tensor(times, dtype=torch.float64)
-        times = times.remainder(count) if self.closed else times.clamp(0, count - 1)
+        times = times.remainder(count) if self.closed else times.clamp(0, self.duration)
         before = times.floor().long().clamp(max=count - 1)
         after = (before + 1) % count
         t = (times - before).to(self.keys).reshape(-1, *[1] * (self.keys.ndim - 1))
@@ -105,8 +110,8 @@ class SplinePath:
         Of a closed path one round, whose first frame is not repeated; of an open one from its first key to its last.
         """
         if self.closed:
-            return torch.arange(num_frames, dtype=torch.float64) * (len(self.keys) / num_frames)
-        return torch.linspace(0, len(self.keys) - 1, num_frames, dtype=torch.float64)
+            return torch.arange(num_frames, dtype=torch.float64) * (self.duration / num_frames)
+        return torch.linspace(0, self.duration, num_frames, dtype=torch.float64)
 
 
 def _spline_velocities(keys: Tensor, *, closed: bool) -> Tensor:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 from PIL import Image
 
-from capriccio.durable import replacing
+from capriccio.durable import refuse_file, replacing
 from capriccio.errors import JobError, UsageError
 from capriccio.latent.paths import SplinePath
 from capriccio.progress import Progress
@@ -86,8 +86,8 @@ class Film:
         self.model, self.request = model, request
         self.provenance = provenance_of(model, request.look, source, 0, len(source), kind="video")
         path = SplinePath(source.ws(0, len(source)), closed=request.closed)
-        seconds = (len(source) - (not request.closed)) * request.seconds_per_key
-        num_frames = max(2, round(seconds * request.frames_per_second) + (not request.closed))
+        steps = max(2 if path.closed else 1, round(path.duration * request.seconds_per_key * request.frames_per_second))
+        num_frames = steps if path.closed else steps + 1  # an open walk shows both of its ends
         self._path, self._times = path, path.frame_times(num_frames)
         self._noise_seed = source.noise_seed(0)
 
@@ -148,8 +148,7 @@ def save_video(model: Model, request: VideoRequest, path: str | Path, progress: 
 
 
 def _write_frames(folder: Path, film: Film, report: Progress) -> None:
-    if folder.is_file():
-        raise UsageError(f"'{folder}' is a file; name a folder, or a film with one of {', '.join(SUFFIXES)}.")
+    refuse_file(folder)
     if any(folder.glob("frame*.png")):
         raise UsageError(f"'{folder}' holds frames already, which would be mixed up with these; name another folder.")
     for done, picture in enumerate(film, 1):
